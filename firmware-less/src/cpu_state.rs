@@ -1,0 +1,128 @@
+//! The state of the boot processor before its first instruction.
+
+use serde::Serialize;
+
+/// The general-purpose registers, RIP and RFLAGS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "each field is the register of that name")]
+pub struct Registers {
+    pub rax: u64,
+    pub rbx: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    pub rbp: u64,
+    pub rsp: u64,
+    pub r8: u64,
+    pub r9: u64,
+    pub r10: u64,
+    pub r11: u64,
+    pub r12: u64,
+    pub r13: u64,
+    pub r14: u64,
+    pub r15: u64,
+    pub rip: u64,
+    pub rflags: u64,
+}
+
+/// A segment register with its hidden part. Intel SDM vol. 3A, 3.4.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Segment {
+    /// The selector that software sees.
+    pub selector: u16,
+    /// Base address.
+    pub base: u64,
+    /// Limit in bytes, after scaling by the granularity.
+    pub limit: u32,
+    /// The four type bits.
+    #[serde(rename = "type")]
+    pub kind: u8,
+    /// S: set for code and data, clear for system segments.
+    pub code_or_data: bool,
+    /// L: 64-bit code.
+    pub long: bool,
+    /// D/B: 32-bit default size.
+    pub default_32: bool,
+    /// G: the descriptor's limit counts 4 KiB pages.
+    pub granular: bool,
+    /// P, and not marked unusable.
+    pub usable: bool,
+}
+
+impl Segment {
+    /// The descriptor that gives this segment, as the GDT holds it.
+    /// Intel SDM vol. 3A, figure 3-8.
+    #[must_use]
+    pub fn descriptor(&self) -> u64 {
+        let limit = u64::from(if self.granular { self.limit >> 12 } else { self.limit });
+        (limit & 0xffff)
+            | (self.base & 0x00ff_ffff) << 16
+            | u64::from(self.kind & 0xf) << 40
+            | u64::from(self.code_or_data) << 44
+            | u64::from(self.usable) << 47
+            | (limit >> 16 & 0xf) << 48
+            | u64::from(self.long) << 53
+            | u64::from(self.default_32) << 54
+            | u64::from(self.granular) << 55
+            | (self.base >> 24 & 0xff) << 56
+    }
+}
+
+/// GDTR or IDTR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DescriptorTable {
+    /// Guest address of the table.
+    pub base: u64,
+    /// Its size in bytes, less one.
+    pub limit: u16,
+}
+
+/// The local APIC's registers that are not as reset leaves them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LocalApic {
+    /// Spurious interrupt vector register, offset 0xf0.
+    pub spiv: u32,
+    /// LVT LINT0, offset 0x350.
+    pub lvt0: u32,
+    /// LVT LINT1, offset 0x360.
+    pub lvt1: u32,
+}
+
+/// Model-specific registers that are not as reset leaves them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Msrs {
+    /// IA32_MTRR_DEF_TYPE, 0x2ff. Without it the kernel believes all memory
+    /// uncached and gives up on PAT.
+    pub mtrr_def_type: u64,
+    /// Bits to set in IA32_MISC_ENABLE, 0x1a0. Linux on Intel drops
+    /// `rep_good` and `erms` where FAST_STRING, bit 0, is clear.
+    pub misc_enable_set: u64,
+}
+
+/// Everything about the boot processor that a hand-off decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "each field is the register of that name")]
+pub struct CpuState {
+    pub registers: Registers,
+    pub cs: Segment,
+    pub ds: Segment,
+    pub es: Segment,
+    pub fs: Segment,
+    pub gs: Segment,
+    pub ss: Segment,
+    pub tr: Segment,
+    pub ldtr: Segment,
+    pub gdtr: DescriptorTable,
+    pub idtr: DescriptorTable,
+    pub cr0: u64,
+    pub cr3: u64,
+    pub cr4: u64,
+    pub efer: u64,
+    pub local_apic: LocalApic,
+    pub msrs: Msrs,
+    /// x87 control word.
+    pub fcw: u16,
+    /// SSE control and status.
+    pub mxcsr: u32,
+}

@@ -1,0 +1,9 @@
+//! What firmware and its boot stub would have done for a Unified Kernel Image,
+//! as pure data: no KVM, no unsafe code, no clock, no files.
+#![forbid(unsafe_code)]
+
+pub mod cpu_state;
+pub mod e820;
+pub mod machine;
+pub mod plan;
+pub mod range;

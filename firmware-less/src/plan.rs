@@ -1,0 +1,224 @@
+//! [`BootPlan`]: everything a virtual machine needs before its first
+//! instruction, as a value.
+
+use std::fmt;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{
+    cpu_state::CpuState,
+    e820::MemoryMap,
+    machine::Machine,
+    range::{FileRange, GuestRange},
+};
+
+/// Which of the job's files: the UKI is 0, further files count from 1 in the
+/// order they were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FileId(pub usize);
+
+impl FileId {
+    /// The UKI itself.
+    pub const UKI: Self = Self(0);
+}
+
+/// A part of one of the job's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FileSlice {
+    /// Which file.
+    pub file: FileId,
+    /// Which bytes of it.
+    pub range: FileRange,
+}
+
+/// Bytes to be: at hand, or still in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The bytes themselves.
+    Bytes(Vec<u8>),
+    /// Bytes that the engine reads straight into guest memory.
+    File(FileSlice),
+}
+
+impl Content {
+    /// The number of bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(slice) => slice.range.len(),
+        }
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Content at an offset within its placement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Bytes from the start of the placement.
+    pub offset: u64,
+    /// What goes there.
+    pub content: Content,
+}
+
+/// A named range of guest memory and what it holds; what no piece covers is zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// What this is, in the field's words.
+    pub name: &'static str,
+    /// Where it is.
+    pub range: GuestRange,
+    /// What is in it, ascending.
+    pub pieces: Vec<Piece>,
+}
+
+impl Placement {
+    /// A placement that holds `bytes` from its start.
+    #[must_use]
+    pub fn of_bytes(name: &'static str, range: GuestRange, bytes: Vec<u8>) -> Self {
+        Self { name, range, pieces: vec![Piece { offset: 0, content: Content::Bytes(bytes) }] }
+    }
+}
+
+/// A plan that cannot be.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two placements share an address.
+    #[error("{second} at {second_at} overlaps {first} at {first_at}")]
+    Overlap {
+        /// The lower one.
+        first: &'static str,
+        /// Where it is.
+        first_at: GuestRange,
+        /// The higher one.
+        second: &'static str,
+        /// Where that is.
+        second_at: GuestRange,
+    },
+    /// A placement outside RAM.
+    #[error("{name} at {at} is not wholly in RAM")]
+    OutsideRam {
+        /// Which one.
+        name: &'static str,
+        /// Where it was to be.
+        at: GuestRange,
+    },
+    /// Content that does not fit its placement, or pieces out of order.
+    #[error("{name}: content ends at offset {end:#x}, the range has {len:#x} bytes")]
+    Overlong {
+        /// Which placement.
+        name: &'static str,
+        /// Where its content ends.
+        end: u64,
+        /// How many bytes it has.
+        len: u64,
+    },
+}
+
+/// What goes where in guest memory, and the state of the CPU that starts there.
+///
+/// Frozen by construction: [`BootPlan::new`] sorts the placements and refuses
+/// overlaps and whatever lies outside RAM, so whoever holds a plan need not
+/// check again and loading it can fail only by I/O.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootPlan {
+    machine: Machine,
+    memory_map: MemoryMap,
+    placements: Vec<Placement>,
+    cpu: CpuState,
+}
+
+impl BootPlan {
+    /// The plan, or the first reason why it cannot be.
+    pub fn new(
+        machine: Machine,
+        memory_map: MemoryMap,
+        mut placements: Vec<Placement>,
+        cpu: CpuState,
+    ) -> Result<Self, Error> {
+        placements.sort_by_key(|placement| placement.range);
+        for placement in &placements {
+            check_pieces(placement)?;
+            if !machine.ram().any(|ram| ram.contains(placement.range)) {
+                return Err(Error::OutsideRam { name: placement.name, at: placement.range });
+            }
+        }
+        for (first, second) in placements.iter().zip(placements.iter().skip(1)) {
+            if first.range.overlaps(second.range) {
+                return Err(Error::Overlap {
+                    first: first.name,
+                    first_at: first.range,
+                    second: second.name,
+                    second_at: second.range,
+                });
+            }
+        }
+        Ok(Self { machine, memory_map, placements, cpu })
+    }
+
+    /// The machine this plan is for.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The e820 table the kernel is given.
+    #[must_use]
+    pub fn memory_map(&self) -> &MemoryMap {
+        &self.memory_map
+    }
+
+    /// What goes where, ascending and free of overlaps.
+    #[must_use]
+    pub fn placements(&self) -> &[Placement] {
+        &self.placements
+    }
+
+    /// The placement of that name.
+    #[must_use]
+    pub fn placement(&self, name: &str) -> Option<&Placement> {
+        self.placements.iter().find(|placement| placement.name == name)
+    }
+
+    /// The placement that holds `address`.
+    #[must_use]
+    pub fn placement_at(&self, address: u64) -> Option<&Placement> {
+        self.placements.iter().find(|placement| placement.range.contains_address(address))
+    }
+
+    /// The boot processor's state.
+    #[must_use]
+    pub fn cpu(&self) -> &CpuState {
+        &self.cpu
+    }
+}
+
+fn check_pieces(placement: &Placement) -> Result<(), Error> {
+    let overlong = |end| Error::Overlong { name: placement.name, end, len: placement.range.len() };
+    let mut free_from = 0;
+    for piece in &placement.pieces {
+        let end = piece.offset.checked_add(piece.content.len()).ok_or(overlong(u64::MAX))?;
+        if piece.offset < free_from || end > placement.range.len() {
+            return Err(overlong(end));
+        }
+        free_from = end;
+    }
+    Ok(())
+}
+
+impl fmt::Display for BootPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for placement in &self.placements {
+            writeln!(f, "{:<18} {}", placement.name, placement.range)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! The ways to run a guest's code over a [`firmware_less::plan::BootPlan`].

@@ -1,0 +1,30 @@
+//! The exit statuses of `ukivm`, all in one place.
+
+/// The largest status that the guest itself can give.
+pub const GUEST_STATUS_MAX: u8 = 63;
+/// A command line that can't be (`EX_USAGE`).
+pub const USAGE: u8 = 64;
+/// An image refused (`EX_DATAERR`).
+pub const DATA: u8 = 65;
+/// No usable engine (`EX_UNAVAILABLE`).
+pub const NO_ENGINE: u8 = 69;
+/// A bug of ours (`EX_SOFTWARE`).
+pub const BUG: u8 = 70;
+/// A file that can't be opened, read or written (`EX_IOERR`).
+pub const IO: u8 = 74;
+/// Skipped, only with `--skip-without-engine`.
+pub const SKIPPED: u8 = 77;
+/// The kernel panicked.
+pub const PANIC: u8 = 101;
+/// The guest triple-faulted.
+pub const TRIPLE_FAULT: u8 = 102;
+/// The engine failed under the guest.
+pub const ENGINE_FAILURE: u8 = 105;
+/// The time limit passed.
+pub const TIME_LIMIT: u8 = 124;
+/// SIGHUP: the terminal went away.
+pub const HUNG_UP: u8 = 129;
+/// SIGINT, or the escape key.
+pub const INTERRUPTED: u8 = 130;
+/// SIGTERM.
+pub const TERMINATED: u8 = 143;

@@ -1,0 +1,3 @@
+//! The `ukivm` program.
+
+fn main() {}

@@ -1,0 +1,120 @@
+//! How a run ended, and the exit status that says so.
+
+use serde::Serialize;
+
+/// Where the guest asked for a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResetBy {
+    /// The ACPI reset register, port 0xcf9.
+    ResetRegister,
+    /// The keyboard controller, 0xfe to port 0x64.
+    KeyboardController,
+    /// The engine can't tell which.
+    Unknown,
+}
+
+/// A signal that ends a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Signal {
+    /// ^C where it is ours, or the escape key.
+    Int,
+    /// `kill`.
+    Term,
+    /// The terminal went away.
+    Hup,
+}
+
+/// How a run ended. What the guest did is never an error of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum End {
+    /// ACPI S5.
+    PowerOff,
+    /// The guest asked for a reset.
+    Reset {
+        /// By which means.
+        by: ResetBy,
+    },
+    /// The guest wrote its own status to the exit port.
+    Status {
+        /// The byte it wrote.
+        status: u8,
+    },
+    /// The kernel panicked.
+    Panic,
+    /// A triple fault (KVM_EXIT_SHUTDOWN).
+    TripleFault,
+    /// The time limit passed.
+    TimeLimit,
+    /// The user or the system ended it.
+    Interrupted {
+        /// By which signal.
+        signal: Signal,
+    },
+    /// Nobody reads our standard output any more.
+    ConsoleClosed,
+    /// The engine failed under the guest.
+    EngineFailure {
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl End {
+    /// The exit status of `ukivm run`; [`crate::exit`] has the table.
+    #[must_use]
+    pub fn run_status(&self) -> u8 {
+        match self {
+            Self::PowerOff | Self::Reset { .. } => 0,
+            Self::Status { status } => (*status).min(crate::exit::GUEST_STATUS_MAX),
+            Self::Panic => crate::exit::PANIC,
+            Self::TripleFault => crate::exit::TRIPLE_FAULT,
+            Self::TimeLimit => crate::exit::TIME_LIMIT,
+            Self::Interrupted { signal: Signal::Int } => crate::exit::INTERRUPTED,
+            Self::Interrupted { signal: Signal::Term } => crate::exit::TERMINATED,
+            Self::Interrupted { signal: Signal::Hup } => crate::exit::HUNG_UP,
+            Self::ConsoleClosed => crate::exit::IO,
+            Self::EngineFailure { .. } => crate::exit::ENGINE_FAILURE,
+        }
+    }
+}
+
+/// Exits to the monitor, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Exits {
+    /// Port reads.
+    pub pio_in: u64,
+    /// Port writes.
+    pub pio_out: u64,
+    /// Memory-mapped reads that no RAM backs.
+    pub mmio_read: u64,
+    /// Memory-mapped writes that no RAM backs.
+    pub mmio_write: u64,
+    /// HLT, where the engine sees it.
+    pub halt: u64,
+    /// Signals to the vCPU thread.
+    pub interrupted: u64,
+    /// All others.
+    pub other: u64,
+}
+
+/// What is worth printing about a guest that crashed or an engine that failed:
+/// exit reason by name, registers, the bytes at RIP, the placement RIP lies in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CrashReport {
+    /// Lines ready for a person.
+    pub lines: Vec<String>,
+}
+
+/// What an engine reports at the end of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// Exits by kind; `None` where the engine can't count them.
+    pub exits: Option<Exits>,
+    /// For a crash or a failure.
+    pub crash: Option<CrashReport>,
+}
