@@ -4,6 +4,8 @@
 
 pub mod cpu_state;
 pub mod e820;
+pub mod file_format;
 pub mod machine;
 pub mod plan;
 pub mod range;
+pub mod read_at;
