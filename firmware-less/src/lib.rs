@@ -9,3 +9,4 @@ pub mod machine;
 pub mod plan;
 pub mod range;
 pub mod read_at;
+pub mod uki;
