@@ -11,8 +11,11 @@ mod profile;
 mod section;
 mod strict;
 
+pub mod cmdline;
+pub mod handed;
 
 pub use error::Error;
+pub use handed::Handed;
 pub use identify::{Machine, WrongFile};
 pub use pe::Headers;
 pub use profile::{Profile, Sections};
