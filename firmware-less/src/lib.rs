@@ -5,6 +5,7 @@
 pub mod cpu_state;
 pub mod e820;
 pub mod file_format;
+pub mod kernel;
 pub mod machine;
 pub mod plan;
 pub mod range;
