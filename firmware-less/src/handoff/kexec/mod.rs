@@ -341,3 +341,5 @@ fn segments(layout: &Layout, handed: &Handed, inputs: &params::Inputs<'_>) -> Ve
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vmx;
