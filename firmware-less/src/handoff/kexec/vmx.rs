@@ -61,7 +61,7 @@ fn selectors(state: &CpuState) -> Rules {
     vec![
         ("TR in the GDT", !local(&state.tr)),
         ("LDTR in the GDT", !state.ldtr.usable || !local(&state.ldtr)),
-        ("SS.RPL is CS.RPL", state.ss.selector & 3 == state.cs.selector & 3),
+        ("SS.RPL is CS.RPL", rpl(&state.ss) == rpl(&state.cs)),
     ]
 }
 
@@ -93,7 +93,7 @@ fn stack(state: &CpuState) -> Rules {
     let writable = ss.code_or_data && matches!(ss.kind, 3 | 7);
     vec![
         ("SS is accessed, writable data", !ss.usable || writable),
-        ("SS.DPL is RPL", ss.selector & 3 == 0),
+        ("SS.DPL is RPL", rpl(&ss) == 0),
         ("SS granularity", !ss.usable || granularity(&ss)),
     ]
 }
@@ -119,6 +119,11 @@ fn system_segments(state: &CpuState) -> Rules {
         ("TR granularity", granularity(&tr)),
         ("LDTR is an LDT", !ldtr.usable || (!ldtr.code_or_data && ldtr.kind == 2)),
     ]
+}
+
+/// Requested privilege level; every descriptor's own level is 0.
+fn rpl(segment: &Segment) -> u16 {
+    segment.selector & 3
 }
 
 /// The limit must be one that the granularity can express.
