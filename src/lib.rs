@@ -1,5 +1,6 @@
 //! ukivm boots a Unified Kernel Image in a virtual machine with no firmware.
 
+pub mod devices;
 pub mod engine;
 pub mod exit;
 pub mod files;
