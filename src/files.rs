@@ -1,8 +1,32 @@
 //! The job's files, open: the UKI first, then whatever else was named.
 
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
 
-use firmware_less::plan::FileId;
+use firmware_less::{plan::FileId, read_at::ReadAt};
+use thiserror::Error;
+
+/// Why a file can't be used.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It can't be opened.
+    #[error("can't be opened")]
+    Open {
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is a directory, a device, a socket or a pipe.
+    #[error("is {found}, not a regular file")]
+    NotRegular {
+        /// What it is.
+        found: &'static str,
+    },
+}
 
 /// A file opened once, read by offset only.
 #[derive(Debug)]
@@ -13,6 +37,46 @@ pub struct OpenFile {
     pub file: File,
     /// Its length in bytes when it was opened.
     pub len: u64,
+}
+
+impl OpenFile {
+    /// Opens the regular file at `path`.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        // Without O_NONBLOCK, opening a pipe would wait for a writer.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(|source| Error::Open { source })?;
+        let metadata = file.metadata().map_err(|source| Error::Open { source })?;
+        if !metadata.is_file() {
+            return Err(Error::NotRegular { found: kind(metadata.file_type()) });
+        }
+        Ok(Self { path: path.to_owned(), file, len: metadata.len() })
+    }
+}
+
+fn kind(file_type: std::fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt as _;
+    if file_type.is_dir() {
+        "a directory"
+    } else if file_type.is_block_device() || file_type.is_char_device() {
+        "a device"
+    } else if file_type.is_fifo() {
+        "a pipe"
+    } else {
+        "a socket"
+    }
+}
+
+impl ReadAt for OpenFile {
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
 }
 
 /// Every file of the job, by [`FileId`].
@@ -26,6 +90,17 @@ impl Files {
     pub fn push(&mut self, file: OpenFile) -> FileId {
         self.files.push(file);
         FileId(self.files.len().saturating_sub(1))
+    }
+
+    /// The UKI.
+    ///
+    /// # Panics
+    ///
+    /// Before any file was added.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a job opens its UKI before anything else")]
+    pub fn uki(&self) -> &OpenFile {
+        self.get(FileId::UKI).expect("the UKI is the first file of every job")
     }
 
     /// The file of that number.

@@ -1,3 +1,44 @@
-//! The `ukivm` program.
+//! The `ukivm` program: arguments to command to exit status.
 
-fn main() {}
+use std::{process::ExitCode, time::Instant};
+
+use clap::Parser as _;
+use ukivm::{
+    cli::{Cli, Command},
+    commands::{doctor, plan, run},
+    error::Error,
+    exit,
+    messages::{chain, say},
+};
+
+fn main() -> ExitCode {
+    let start = Instant::now();
+    match Cli::try_parse() {
+        Ok(cli) => command(&cli.command, start).unwrap_or_else(|error| report(&error)),
+        Err(error) => usage(&error),
+    }
+}
+
+fn command(command: &Command, start: Instant) -> Result<ExitCode, Error> {
+    let status = match command {
+        Command::Run(options) => run::run(options, start),
+        Command::Plan(options) => plan::run(options),
+        Command::Doctor(options) => doctor::run(options),
+    };
+    status.map(ExitCode::from)
+}
+
+fn report(error: &Error) -> ExitCode {
+    say(&chain(error));
+    if let Some(hint) = error.hint() {
+        say(&format!("hint: {hint}"));
+    }
+    ExitCode::from(error.exit_status())
+}
+
+/// Help and version are answers; the rest is a wrong command line.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody may be listening.
+    drop(error.print());
+    ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 })
+}

@@ -6,27 +6,35 @@
 //! over; then it stops its guest and reports.
 
 use std::{
-    fmt,
-    io::Write as _,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use crate::outcome::End;
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    fd::OwnedFd,
+};
 
-/// Something worth a time in the timeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Milestone {
-    /// The VM exists.
-    VmCreated,
-    /// Guest memory holds the plan.
-    MemoryLoaded,
-    /// The vCPU is about to run its first instruction.
-    FirstEntry,
-    /// The first exit to the monitor.
-    FirstExit,
-    /// A byte on the milestone port.
-    Guest(u8),
-}
+use crate::{
+    console::{Lines, Output, Sight, Stdin},
+    outcome::{End, Signal},
+    signals::Signals,
+    timeline::Timeline,
+};
+
+pub use crate::timeline::Milestone;
+
+/// How long a panicked guest may be silent before the run ends: by then its
+/// trace is printed, and nothing but a reset can follow.
+const PANIC_SILENCE: Duration = Duration::from_secs(3);
+/// How long output may take to be written out after an interruption.
+const INTERRUPTED_DRAIN: Duration = Duration::from_millis(200);
+/// How often signals are looked at while output is written out.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
 
 /// Where the engine takes console input.
 pub trait Input: Send + Sync {
@@ -35,57 +43,234 @@ pub trait Input: Send + Sync {
     fn take(&self, bytes: &[u8]) -> usize;
 }
 
-/// One run, shared by the engine's threads and the supervising one.
-#[derive(Default)]
-pub struct Session {
-    end: Mutex<Option<End>>,
-    over: Condvar,
+/// What bounds a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// When the process started: what times are counted from.
+    pub start: Instant,
+    /// The most time the run may take, from `start`.
+    pub time_limit: Option<Duration>,
+    /// The console is a terminal in raw mode: the escape key quits.
+    pub interactive: bool,
 }
 
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").finish_non_exhaustive()
-    }
+#[derive(Debug)]
+struct State {
+    end: Option<End>,
+    panicked: bool,
+    /// When the guest last wrote something, once it has panicked.
+    last_output: Instant,
+    timeline: Timeline,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    over: AtomicBool,
+    /// Wakes [`Session::wait`].
+    wake: OwnedFd,
+}
+
+/// One run, shared by the engine's threads and the supervising one.
+#[derive(Debug)]
+pub struct Session {
+    shared: Arc<Shared>,
+    output: Output,
+    stdin: Mutex<Option<Stdin>>,
+    seen_output: AtomicBool,
+    signals: Signals,
+    limits: Limits,
 }
 
 impl Session {
+    /// A session whose console is standard input and output.
+    pub fn new(limits: Limits, timeline: Timeline) -> io::Result<Self> {
+        let state =
+            State { end: None, panicked: false, last_output: limits.start, timeline };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            over: AtomicBool::new(false),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        });
+        let (watcher, closer) = (Arc::clone(&shared), Arc::clone(&shared));
+        let mut lines = Lines::default();
+        let output = Output::start(
+            move |bytes| {
+                lines.push(bytes, |sight| watcher.saw(sight));
+                watcher.wrote();
+            },
+            move || closer.end(End::ConsoleClosed),
+        )?;
+        Ok(Self {
+            shared,
+            output,
+            stdin: Mutex::new(None),
+            seen_output: AtomicBool::new(false),
+            signals: Signals::catch()?,
+            limits,
+        })
+    }
+
     /// The guest wrote these bytes to its console. Blocks while the host's side
     /// is full, but returns at once when the run is over.
     pub fn output(&self, bytes: &[u8]) {
-        let _ = std::io::stdout().write_all(bytes);
+        if !self.seen_output.swap(true, Ordering::Relaxed) {
+            self.mark(Milestone::FirstConsoleByte);
+        }
+        self.output.push(bytes);
     }
 
     /// Notes the time of a milestone; only the first of each counts.
-    pub fn mark(&self, _milestone: Milestone) {}
+    pub fn mark(&self, milestone: Milestone) {
+        self.shared.lock().timeline.mark(milestone);
+    }
+
+    /// The guest wrote `value` to the milestone port.
+    pub fn mark_guest(&self, value: u8) {
+        self.shared.lock().timeline.mark_guest(value);
+    }
 
     /// The guest reported a panic (pvpanic). It goes on, to print its trace;
     /// the run ends when it does, or shortly after.
-    pub fn panicked(&self) {}
+    pub fn panicked(&self) {
+        self.shared.panicked();
+    }
 
     /// The run is over; the first call wins.
     pub fn end(&self, end: End) {
-        let mut slot = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.get_or_insert(end);
-        self.over.notify_all();
+        self.shared.end(end);
+        if self.is_over() {
+            self.output.close();
+        }
     }
 
     /// Whether the run is over.
+    #[must_use]
     pub fn is_over(&self) -> bool {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.shared.over.load(Ordering::Acquire)
     }
 
     /// Where console input goes from now on.
-    pub fn attach_input(&self, _input: Arc<dyn Input>) {}
+    pub fn attach_input(&self, input: Arc<dyn Input>) {
+        let shared = Arc::clone(&self.shared);
+        let quit = move || shared.end(End::Interrupted { signal: Signal::Int });
+        // Without a thread there is no input; the run itself can go on.
+        let stdin = Stdin::start(input, self.limits.interactive, quit).ok();
+        *self.stdin.lock().unwrap_or_else(PoisonError::into_inner) = stdin;
+    }
 
     /// Waits until the run is over: ended by the engine, by a signal, by the
     /// time limit, by the escape key.
+    #[must_use]
     pub fn wait(&self) -> End {
-        let mut slot = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match &*slot {
-                Some(end) => return end.clone(),
-                None => slot = self.over.wait(slot).unwrap_or_else(PoisonError::into_inner),
+            if let Some(signal) = self.signals.pending() {
+                self.end(End::Interrupted { signal });
+            }
+            if let Some(end) = self.shared.ended() {
+                self.output.close();
+                return end;
+            }
+            match self.next_deadline() {
+                Some((at, end)) if at <= Instant::now() => self.end(end),
+                deadline => self.sleep_until(deadline.map(|(at, _)| at)),
             }
         }
+    }
+
+    /// Writes out what is left of the console and gives the times. Waits for a
+    /// slow reader, but not past a signal.
+    #[must_use]
+    pub fn finish(self) -> Timeline {
+        let interrupted = matches!(self.shared.ended(), Some(End::Interrupted { .. }));
+        self.output.close();
+        if interrupted {
+            self.output.drained(INTERRUPTED_DRAIN);
+        } else {
+            while !self.output.drained(DRAIN_STEP) && self.signals.pending().is_none() {}
+        }
+        self.shared.lock().timeline.clone()
+    }
+
+    /// What happens by itself next, and when.
+    fn next_deadline(&self) -> Option<(Instant, End)> {
+        let state = self.shared.lock();
+        let panic = state.panicked.then(|| state.last_output.checked_add(PANIC_SILENCE));
+        let panic = panic.flatten().map(|at| (at, End::Panic));
+        let limit = self.limits.time_limit.and_then(|limit| self.limits.start.checked_add(limit));
+        let limit = limit.map(|at| (at, End::TimeLimit));
+        [panic, limit].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn sleep_until(&self, deadline: Option<Instant>) {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut fds = [
+            PollFd::new(&self.shared.wake, PollFlags::IN),
+            PollFd::new(self.signals.fd(), PollFlags::IN),
+        ];
+        // An interrupted or failed wait is only a short one.
+        drop(poll(&mut fds, timeout.as_ref()));
+        drop(rustix::io::read(&self.shared.wake, &mut [0; 8]));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> Option<End> {
+        self.lock().end.clone()
+    }
+
+    fn end(&self, end: End) {
+        let mut state = self.lock();
+        let end = if state.panicked { after_panic(end) } else { end };
+        state.timeline.mark(Milestone::End);
+        state.end.get_or_insert(end);
+        drop(state);
+        self.over.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn panicked(&self) {
+        let mut state = self.lock();
+        state.panicked = true;
+        state.last_output = Instant::now();
+        drop(state);
+        self.wake();
+    }
+
+    /// Called by the console's writer: a panicked guest is still talking.
+    fn wrote(&self) {
+        let mut state = self.lock();
+        if state.panicked {
+            state.last_output = Instant::now();
+        }
+    }
+
+    /// Called by the console's writer for lines that mean something.
+    fn saw(&self, sight: Sight) {
+        match sight {
+            Sight::LinuxVersion => self.lock().timeline.mark(Milestone::LinuxVersion),
+            Sight::InitStarted => self.lock().timeline.mark(Milestone::InitStarted),
+            Sight::Panic => self.panicked(),
+            Sight::PanicEnd => self.end(End::Panic),
+        }
+    }
+
+    fn wake(&self) {
+        // Full means that it is awake already.
+        drop(rustix::io::write(&self.wake, &1u64.to_ne_bytes()));
+    }
+}
+
+/// What an end means after a panic: a kernel that resets, powers off or stays
+/// silent then does so because it panicked.
+fn after_panic(end: End) -> End {
+    match end {
+        End::PowerOff | End::Reset { .. } | End::TimeLimit | End::Status { .. } => End::Panic,
+        other => other,
     }
 }

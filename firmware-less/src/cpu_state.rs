@@ -1,5 +1,7 @@
 //! The state of the boot processor before its first instruction.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// The general-purpose registers, RIP and RFLAGS.
@@ -27,6 +29,7 @@ pub struct Registers {
 }
 
 /// A segment register with its hidden part. Intel SDM vol. 3A, 3.4.5.
+#[expect(clippy::struct_excessive_bools, reason = "they are the descriptor's bits")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Segment {
     /// The selector that software sees.
@@ -125,4 +128,82 @@ pub struct CpuState {
     pub fcw: u16,
     /// SSE control and status.
     pub mxcsr: u32,
+}
+
+/// The registers as a kernel's own dump shows them, four to a line.
+impl fmt::Display for CpuState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let r = &self.registers;
+        writeln!(f, "rip {:016x}  rflags {:08x}", r.rip, r.rflags)?;
+        writeln!(
+            f,
+            "rax {:016x}  rbx {:016x}  rcx {:016x}  rdx {:016x}",
+            r.rax, r.rbx, r.rcx, r.rdx
+        )?;
+        writeln!(
+            f,
+            "rsi {:016x}  rdi {:016x}  rbp {:016x}  rsp {:016x}",
+            r.rsi, r.rdi, r.rbp, r.rsp
+        )?;
+        writeln!(
+            f,
+            "r8  {:016x}  r9  {:016x}  r10 {:016x}  r11 {:016x}",
+            r.r8, r.r9, r.r10, r.r11
+        )?;
+        writeln!(
+            f,
+            "r12 {:016x}  r13 {:016x}  r14 {:016x}  r15 {:016x}",
+            r.r12, r.r13, r.r14, r.r15
+        )?;
+        writeln!(
+            f,
+            "cr0 {:x}  cr3 {:x}  cr4 {:x}  efer {:x}",
+            self.cr0, self.cr3, self.cr4, self.efer
+        )?;
+        for (name, segment) in self.segments() {
+            writeln!(f, "{name:<4} {segment}")?;
+        }
+        writeln!(f, "gdtr {:x} limit {:x}", self.gdtr.base, self.gdtr.limit)?;
+        writeln!(f, "idtr {:x} limit {:x}", self.idtr.base, self.idtr.limit)?;
+        let apic = self.local_apic;
+        writeln!(f, "apic spiv {:x}  lvt0 {:x}  lvt1 {:x}", apic.spiv, apic.lvt0, apic.lvt1)?;
+        writeln!(
+            f,
+            "msr  mtrr_def_type {:x}  misc_enable |= {:x}",
+            self.msrs.mtrr_def_type, self.msrs.misc_enable_set
+        )?;
+        writeln!(f, "fpu  fcw {:x}  mxcsr {:x}", self.fcw, self.mxcsr)
+    }
+}
+
+impl CpuState {
+    /// Every segment register by name.
+    #[must_use]
+    pub fn segments(&self) -> [(&'static str, Segment); 8] {
+        [
+            ("cs", self.cs),
+            ("ds", self.ds),
+            ("es", self.es),
+            ("fs", self.fs),
+            ("gs", self.gs),
+            ("ss", self.ss),
+            ("tr", self.tr),
+            ("ldtr", self.ldtr),
+        ]
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.usable {
+            let Self { selector, base, limit, .. } = self;
+            write!(
+                f,
+                "{selector:04x}  base {base:x}  limit {limit:x}  descriptor {:016x}",
+                self.descriptor()
+            )
+        } else {
+            f.write_str("unusable")
+        }
+    }
 }

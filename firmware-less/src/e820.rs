@@ -1,5 +1,7 @@
 //! The memory map that the kernel is given.
 
+use std::fmt;
+
 use linux_loader::loader::bootparam::boot_e820_entry;
 use serde::Serialize;
 
@@ -26,6 +28,15 @@ pub enum Kind {
     Ram = 1,
     /// Not to be used.
     Reserved = 2,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ram => "usable",
+            Self::Reserved => "reserved",
+        })
+    }
 }
 
 /// One range of the memory map.
@@ -76,6 +87,7 @@ impl MemoryMap {
     }
 
     /// Its usable ranges.
+    #[must_use = "it only looks"]
     pub fn ram(&self) -> impl DoubleEndedIterator<Item = GuestRange> {
         self.entries.iter().filter(|entry| entry.kind == Kind::Ram).map(|entry| entry.range)
     }

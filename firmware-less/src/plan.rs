@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use thiserror::Error;
 
 use crate::{
@@ -60,16 +60,17 @@ impl Content {
 }
 
 /// Content at an offset within its placement.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Piece {
     /// Bytes from the start of the placement.
     pub offset: u64,
     /// What goes there.
+    #[serde(flatten)]
     pub content: Content,
 }
 
 /// A named range of guest memory and what it holds; what no piece covers is zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Placement {
     /// What this is, in the field's words.
     pub name: &'static str,
@@ -214,11 +215,180 @@ fn check_pieces(placement: &Placement) -> Result<(), Error> {
     Ok(())
 }
 
+/// The memory map as a person reads it: one line a placement, ascending.
 impl fmt::Display for BootPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for placement in &self.placements {
-            writeln!(f, "{:<18} {}", placement.name, placement.range)?;
+            let range = placement.range;
+            writeln!(
+                f,
+                "{:#014x}  {:#014x}  {:>10}  {}",
+                range.start(),
+                range.end(),
+                size(range.len()),
+                placement.name
+            )?;
         }
         Ok(())
+    }
+}
+
+/// `bytes` in the largest binary unit that leaves at least one whole.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) if bytes.is_multiple_of(unit) => {
+            format!("{} {name}", bytes.div_euclid(unit))
+        }
+        Some((unit, name)) => {
+            let tenths = u128::from(bytes).saturating_mul(10).div_euclid(u128::from(unit));
+            format!("{}.{} {name}", tenths.div_euclid(10), tenths.rem_euclid(10))
+        }
+        None => format!("{bytes} B"),
+    }
+}
+
+/// The stable JSON form of a plan. Bytes at hand are given by their number;
+/// their values are in the dump of guest memory.
+impl Serialize for BootPlan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut plan = serializer.serialize_struct("BootPlan", 4)?;
+        plan.serialize_field("machine", &self.machine)?;
+        plan.serialize_field("memory_map", &self.memory_map)?;
+        plan.serialize_field("placements", &self.placements)?;
+        plan.serialize_field("cpu", &self.cpu)?;
+        plan.end()
+    }
+}
+
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut content = serializer.serialize_struct("Content", 4)?;
+        content.serialize_field("len", &self.len())?;
+        match self {
+            Self::Bytes(_) => content.serialize_field("from", "plan")?,
+            Self::File(slice) => {
+                content.serialize_field("from", "file")?;
+                content.serialize_field("file", &slice.file)?;
+                content.serialize_field("file_offset", &slice.range.offset())?;
+            }
+        }
+        content.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cpu_state::{DescriptorTable, LocalApic, Msrs, Registers, Segment},
+        range::PAGE,
+    };
+
+    /// A state that nothing looks at.
+    fn cpu() -> CpuState {
+        let none = Segment {
+            selector: 0,
+            base: 0,
+            limit: 0,
+            kind: 0,
+            code_or_data: false,
+            long: false,
+            default_32: false,
+            granular: false,
+            usable: false,
+        };
+        CpuState {
+            registers: Registers::default(),
+            cs: none,
+            ds: none,
+            es: none,
+            fs: none,
+            gs: none,
+            ss: none,
+            tr: none,
+            ldtr: none,
+            gdtr: DescriptorTable::default(),
+            idtr: DescriptorTable::default(),
+            cr0: 0,
+            cr3: 0,
+            cr4: 0,
+            efer: 0,
+            local_apic: LocalApic { spiv: 0, lvt0: 0, lvt1: 0 },
+            msrs: Msrs { mtrr_def_type: 0, misc_enable_set: 0 },
+            fcw: 0,
+            mxcsr: 0,
+        }
+    }
+
+    fn plan(placements: Vec<Placement>) -> Result<BootPlan, Error> {
+        let machine = Machine::new(32 << 20, 1).unwrap();
+        let map = MemoryMap::of(&machine);
+        BootPlan::new(machine, map, placements, cpu())
+    }
+
+    fn at(name: &'static str, start: u64, len: u64) -> Placement {
+        Placement { name, range: GuestRange::constant(start, len), pieces: Vec::new() }
+    }
+
+    #[test]
+    fn a_plan_names_both_parties_of_an_overlap() {
+        let placements = vec![at("initrd", 0x10_1000, PAGE), at("kernel", 0x10_0000, 2 * PAGE)];
+        assert_eq!(
+            plan(placements).unwrap_err().to_string(),
+            "initrd at [0x101000, 0x102000) overlaps kernel at [0x100000, 0x102000)"
+        );
+    }
+
+    #[test]
+    fn a_long_placement_may_not_hide_a_short_one_s_overlap() {
+        let placements =
+            vec![at("a", 0x1000, 0x9000), at("b", 0x2000, 0x1000), at("c", 0x4000, 0x1000)];
+        assert!(matches!(plan(placements), Err(Error::Overlap { first: "a", .. })));
+    }
+
+    #[test]
+    fn nothing_lies_outside_ram() {
+        assert_eq!(
+            plan(vec![at("initrd", (32 << 20) - PAGE, 2 * PAGE)]).unwrap_err().to_string(),
+            "initrd at [0x1fff000, 0x2001000) is not wholly in RAM"
+        );
+    }
+
+    #[test]
+    fn content_must_fit_and_ascend() {
+        let pieces = |offsets: &[(u64, usize)]| {
+            let piece = |&(offset, len)| Piece { offset, content: Content::Bytes(vec![0; len]) };
+            plan(vec![Placement {
+                pieces: offsets.iter().map(piece).collect(),
+                ..at("initrd", 0x10_0000, PAGE)
+            }])
+        };
+        assert!(pieces(&[(0, 4096)]).is_ok());
+        assert_eq!(
+            pieces(&[(0, 4097)]).unwrap_err().to_string(),
+            "initrd: content ends at offset 0x1001, the range has 0x1000 bytes"
+        );
+        assert!(pieces(&[(0, 16), (8, 16)]).is_err());
+        assert!(pieces(&[(u64::MAX, 1)]).is_err());
+    }
+
+    #[test]
+    fn the_map_reads_ascending_with_sizes() {
+        let plan = plan(vec![at("kernel", 0x10_0000, 3 << 20), at("params", 0x3000, 0x1800)]);
+        assert_eq!(
+            plan.unwrap().to_string(),
+            "0x000000003000  0x000000004800       6 KiB  params\n\
+             0x000000100000  0x000000400000       3 MiB  kernel\n"
+        );
+    }
+
+    #[test]
+    fn sizes_are_in_the_unit_a_person_would_choose() {
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(64 << 30), "64 GiB");
+        assert_eq!(size(u64::MAX), "17179869183.9 GiB");
     }
 }

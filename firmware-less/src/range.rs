@@ -112,6 +112,15 @@ pub struct FileRange {
 }
 
 impl FileRange {
+    /// No bytes, at the start of a file.
+    pub const EMPTY: Self = Self { offset: 0, len: 0 };
+
+    /// The first `len` bytes of a file.
+    #[must_use]
+    pub const fn first(len: u64) -> Self {
+        Self { offset: 0, len }
+    }
+
     /// The `len` bytes from `offset`; `None` if that passes 2⁶⁴.
     #[must_use]
     pub const fn new(offset: u64, len: u64) -> Option<Self> {

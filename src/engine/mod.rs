@@ -1,3 +1,210 @@
-//! The ways to run a guest's code over a [`firmware_less::plan::BootPlan`].
+//! The ways to run a guest's code over a [`BootPlan`].
+//!
+//! [`Engine::choose`] decides which; [`Engine::run`] does it. Both engines
+//! implement the same [`Machine`](firmware_less::machine::Machine).
 
 pub mod kvm;
+pub mod tcg;
+
+use std::{fmt, io, thread};
+
+use firmware_less::{machine::Machine, plan::BootPlan, range::GuestRange};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{
+    cli::EngineOption,
+    digest::{self, Digest},
+    exit,
+    files::Files,
+    outcome::Outcome,
+    session::{Milestone, Session},
+};
+
+/// Why a plan can't be run.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// KVM was asked for and can't be used.
+    #[error("KVM is not usable: {0}")]
+    KvmUnusable(kvm::Support),
+    /// Neither engine can be used.
+    #[error("no usable engine: KVM is not ({kvm}), and QEMU is not either")]
+    None {
+        /// Why not KVM.
+        kvm: kvm::Support,
+        /// Why not QEMU.
+        #[source]
+        tcg: tcg::Error,
+    },
+    /// KVM failed while the VM was made.
+    #[error("KVM engine")]
+    Kvm(#[from] kvm::Error),
+    /// QEMU failed before the guest ran.
+    #[error("TCG engine")]
+    Tcg(#[from] tcg::Error),
+    /// Guest memory can't be read back.
+    #[error("can't read guest memory")]
+    ReadBack(#[source] io::Error),
+    /// Guest memory does not hold what the files did.
+    #[error(
+        "guest memory does not hold what was planned: its digest is {}, wanted {} \
+         (did a file change meanwhile?)",
+        digest::hex(found), digest::hex(wanted)
+    )]
+    Digest {
+        /// Over guest memory.
+        found: Digest,
+        /// Over the files.
+        wanted: Digest,
+    },
+}
+
+impl Error {
+    /// The exit status; [`crate::exit`] has the table.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Digest { .. } => exit::DATA,
+            Self::Kvm(kvm::Error::Read { .. } | kvm::Error::ShortRead { .. })
+            | Self::Tcg(tcg::Error::Copy { .. } | tcg::Error::Shrunk { .. }) => exit::IO,
+            _ => exit::NO_ENGINE,
+        }
+    }
+
+    /// The way out, where we know it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::KvmUnusable(_) => {
+                Some("try --engine tcg; `ukivm doctor` says what this host can do".into())
+            }
+            Self::None { .. } | Self::Tcg(tcg::Error::NoQemu { .. }) => {
+                Some("`ukivm doctor` says what this host can do, and how to mend it".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// `/dev/kvm`.
+    Kvm,
+    /// QEMU's TCG.
+    Tcg,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
+}
+
+/// The engine chosen, and why it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Engine {
+    /// Which.
+    pub kind: Kind,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+impl Engine {
+    /// The engine to use: as asked, or KVM where it can run a kernel, else TCG.
+    pub fn choose(option: EngineOption) -> Result<Self, Error> {
+        match option {
+            EngineOption::Tcg => Ok(Self { kind: Kind::Tcg, reason: "as asked".into() }),
+            EngineOption::Kvm => match kvm::probe() {
+                kvm::Support::Works => Ok(Self { kind: Kind::Kvm, reason: "as asked".into() }),
+                // Asked for by name: tiny guests run where kernels do not.
+                kvm::Support::CannotRunKernels { reason } => {
+                    Ok(Self { kind: Kind::Kvm, reason: format!("as asked, though {reason}") })
+                }
+                support => Err(Error::KvmUnusable(support)),
+            },
+            EngineOption::Auto => Self::best(),
+        }
+    }
+
+    fn best() -> Result<Self, Error> {
+        match kvm::probe() {
+            kvm::Support::Works => Ok(Self { kind: Kind::Kvm, reason: "KVM works here".into() }),
+            support => match tcg::qemu() {
+                Ok(_) => Ok(Self {
+                    kind: Kind::Tcg,
+                    reason: format!("KVM is not usable: {support}; emulation is slow"),
+                }),
+                Err(tcg) => Err(Error::None { kvm: support, tcg }),
+            },
+        }
+    }
+
+    /// `machine` with what only this engine has.
+    #[must_use]
+    pub fn equip(&self, machine: Machine) -> Machine {
+        machine.with_rtc(self.kind == Kind::Tcg)
+    }
+
+    /// Runs `plan`. With a `digest`, guest memory must have it before the first
+    /// instruction.
+    pub fn run(&self, load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
+        match self.kind {
+            Kind::Kvm => run_kvm(load, session),
+            Kind::Tcg => run_tcg(load, session),
+        }
+    }
+}
+
+/// What to load, and how to tell that it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Load<'a> {
+    /// What goes where.
+    pub plan: &'a BootPlan,
+    /// Where its bytes are.
+    pub files: &'a Files,
+    /// What guest memory must hash to, and over which ranges.
+    pub digest: Option<(&'a [GuestRange], Digest)>,
+}
+
+/// Makes the VM and fills its memory side by side.
+fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
+    let machine = load.plan.machine();
+    let memory = kvm::GuestMemory::new(machine)?;
+    let vm = thread::scope(|scope| {
+        let maker = scope.spawn(|| {
+            let vm = kvm::Vm::create(machine, &memory);
+            session.mark(Milestone::VmCreated);
+            vm
+        });
+        let loaded = memory.load(load.plan, load.files);
+        session.mark(Milestone::MemoryLoaded);
+        let vm = maker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        loaded.and(vm)
+    })?;
+    verify(load, |range, see| memory.read_memory(range, see).map_err(io::Error::other))?;
+    Ok(vm.ready(load.plan)?.run(session)?)
+}
+
+fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
+    let vm = tcg::Vm::create(load.plan.machine())?;
+    session.mark(Milestone::VmCreated);
+    let loaded = vm.load(load.plan, load.files)?;
+    session.mark(Milestone::MemoryLoaded);
+    verify(load, |range, see| loaded.read_memory(range, see))?;
+    Ok(loaded.run(session)?)
+}
+
+/// Compares guest memory with the digest of what was to be placed.
+fn verify(
+    load: &Load<'_>,
+    read: impl FnMut(GuestRange, &mut dyn FnMut(&[u8])) -> io::Result<()>,
+) -> Result<(), Error> {
+    let Some((ranges, wanted)) = load.digest else { return Ok(()) };
+    let found = digest::of_memory(ranges, read).map_err(Error::ReadBack)?;
+    if found == wanted { Ok(()) } else { Err(Error::Digest { found, wanted }) }
+}

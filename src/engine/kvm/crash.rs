@@ -100,7 +100,7 @@ impl Code {
 fn byte(memory: &GuestMemory, physical: u64) -> Option<u8> {
     let mut byte = None;
     let range = GuestRange::new(physical, 1)?;
-    memory.read(range, &mut |bytes| byte = bytes.first().copied()).ok()?;
+    memory.read_memory(range, &mut |bytes| byte = bytes.first().copied()).ok()?;
     byte
 }
 

@@ -65,7 +65,7 @@ impl GuestMemory {
     }
 
     /// Gives `see` the bytes at `range`, in order, in pieces of any size.
-    pub fn read(&self, range: GuestRange, see: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    pub fn read_memory(&self, range: GuestRange, see: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let mut rest = self.slice(range)?;
         let mut buffer = vec![0; READ_AT_ONCE.min(rest.len())];
         while !rest.is_empty() {

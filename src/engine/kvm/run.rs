@@ -59,7 +59,7 @@ impl<'m> Vm<'m> {
 impl LoadedVm<'_> {
     /// Gives `see` the bytes of guest memory at `range`, in order.
     pub fn read_memory(&self, range: GuestRange, see: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
-        self.vm.memory.read(range, see)
+        self.vm.memory.read_memory(range, see)
     }
 
     /// Runs the guest until the session is over.

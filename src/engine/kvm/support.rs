@@ -64,7 +64,7 @@ pub enum Absence {
 impl Support {
     /// The command that mends it, where there is one.
     #[must_use]
-    pub fn remedy(&self) -> Option<String> {
+    pub fn mend(&self) -> Option<String> {
         match self {
             Self::Absent(Absence::Hidden) => Some("docker run --device /dev/kvm …".to_owned()),
             Self::Absent(Absence::NotLoaded(module)) => Some(format!("sudo modprobe {module}")),
@@ -172,12 +172,12 @@ mod tests {
         let of = |errno| cannot_open(errno::Error::new(errno));
         assert_eq!(of(libc::EACCES), Support::NotPermitted);
         assert_eq!(
-            of(libc::EACCES).remedy().unwrap(),
+            of(libc::EACCES).mend().unwrap(),
             "sudo usermod -aG kvm $USER, then log in again"
         );
         assert!(matches!(of(libc::ENOENT), Support::Absent(_)));
         let not_loaded = Support::Absent(Absence::NotLoaded("kvm_intel"));
-        assert_eq!(not_loaded.remedy().unwrap(), "sudo modprobe kvm_intel");
+        assert_eq!(not_loaded.mend().unwrap(), "sudo modprobe kvm_intel");
         assert_eq!(not_loaded.to_string(), "no /dev/kvm: the module kvm_intel is not loaded");
     }
 

@@ -1,0 +1,194 @@
+//! The ACPI tables: hardware-reduced, since nothing of a PC's fixed hardware is
+//! there, and mandatory, since distribution kernels find vCPUs, interrupts,
+//! power-off and reset in no other way.
+//!
+//! RSDP → XSDT → { FADT → DSDT, MADT }, one file a table.
+
+mod dsdt;
+mod fadt;
+mod madt;
+mod rsdp;
+mod xsdt;
+
+use acpi_tables::{Aml, sdt::Sdt};
+
+use crate::{
+    machine::Machine,
+    plan::{Content, Piece, Placement},
+    range::{GuestRange, align_up},
+};
+
+/// OEM ID of every table.
+const OEM_ID: [u8; 6] = *b"UKIVM ";
+/// OEM table ID of every table.
+const OEM_TABLE_ID: [u8; 8] = *b"UKIVMTBL";
+/// OEM revision of every table.
+const OEM_REVISION: u32 = 1;
+/// Tables start at multiples of this; the RSDP must. ACPI 6.5, 5.2.5.1.
+const ALIGN: u64 = 16;
+
+/// The tables of `machine`, the RSDP first, as one placement at the start of
+/// `area`. It ends where the tables end, so that it shows what they take.
+///
+/// # Panics
+///
+/// Never for a [`Machine`]: 254 vCPUs take less than 4 KiB of the 64.
+#[must_use]
+pub fn tables(machine: &Machine, area: GuestRange) -> Placement {
+    let mut writer = Writer { area, pieces: Vec::new(), free: area.start() };
+    // The RSDP comes first but names what comes after it.
+    let rsdp_at = writer.reserve(rsdp::LEN);
+    let dsdt = writer.write(&dsdt::dsdt(machine));
+    let fadt = writer.write(&bytes(&fadt::fadt(machine, dsdt)));
+    let madt = writer.write(&bytes(&madt::madt(machine)));
+    let xsdt = writer.write(&bytes(&xsdt::xsdt(&[fadt, madt])));
+    writer.put(rsdp_at, bytes(&rsdp::rsdp(xsdt)));
+    writer.placement()
+}
+
+/// The bytes of a table.
+fn bytes(table: &dyn Aml) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    table.to_aml_bytes(&mut bytes);
+    bytes
+}
+
+/// A table with `body` behind a standard header, length and checksum right.
+/// ACPI 6.5, 5.2.6.
+fn table(signature: [u8; 4], revision: u8, body: &[u8]) -> Vec<u8> {
+    const HEADER_LEN: u32 = 36;
+    let mut table = Sdt::new(signature, HEADER_LEN, revision, OEM_ID, OEM_TABLE_ID, OEM_REVISION);
+    table.append_slice(body);
+    table.as_slice().to_vec()
+}
+
+/// Puts tables one behind the other.
+struct Writer {
+    area: GuestRange,
+    pieces: Vec<Piece>,
+    free: u64,
+}
+
+impl Writer {
+    /// Takes the next `len` bytes and says where they are.
+    fn reserve(&mut self, len: u64) -> u64 {
+        let at = self.free;
+        self.free = at.checked_add(len).and_then(|end| align_up(end, ALIGN)).unwrap_or(u64::MAX);
+        at
+    }
+
+    fn put(&mut self, at: u64, bytes: Vec<u8>) {
+        let offset = at.saturating_sub(self.area.start());
+        self.pieces.push(Piece { offset, content: Content::Bytes(bytes) });
+    }
+
+    fn write(&mut self, table: &[u8]) -> u64 {
+        let at = self.reserve(table.len() as u64);
+        self.put(at, table.to_vec());
+        at
+    }
+
+    fn placement(mut self) -> Placement {
+        self.pieces.sort_by_key(|piece| piece.offset);
+        let range = GuestRange::between(self.area.start(), self.free).unwrap_or(self.area);
+        Placement { name: "ACPI tables", range, pieces: self.pieces }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout;
+
+    fn pieces(machine: &Machine) -> Vec<(u64, Vec<u8>)> {
+        tables(machine, layout::ACPI)
+            .pieces
+            .into_iter()
+            .map(|piece| match piece.content {
+                Content::Bytes(bytes) => (layout::ACPI.start() + piece.offset, bytes),
+                Content::File(_) => panic!("tables are bytes"),
+            })
+            .collect()
+    }
+
+    fn table_at(machine: &Machine, at: u64) -> Vec<u8> {
+        pieces(machine).into_iter().find(|(start, _)| *start == at).expect("a table there").1
+    }
+
+    fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+        u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap())
+    }
+
+    fn machine() -> Machine {
+        Machine::new(1 << 30, 2).unwrap()
+    }
+
+    #[test]
+    fn every_table_is_reached_from_the_rsdp_and_sums_to_zero() {
+        let machine = machine();
+        let rsdp = table_at(&machine, layout::ACPI.start());
+        assert_eq!(&rsdp[..8], b"RSD PTR ");
+        let xsdt = table_at(&machine, u64_at(&rsdp, 24));
+        assert_eq!(&xsdt[..4], b"XSDT");
+        let fadt = table_at(&machine, u64_at(&xsdt, 36));
+        assert_eq!(&fadt[..4], b"FACP");
+        let madt = table_at(&machine, u64_at(&xsdt, 44));
+        assert_eq!(&madt[..4], b"APIC");
+        let dsdt = table_at(&machine, u64_at(&fadt, 140));
+        assert_eq!(&dsdt[..4], b"DSDT");
+        for table in [&rsdp[..20], &rsdp, &xsdt, &fadt, &madt, &dsdt] {
+            assert_eq!(table.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
+        }
+        for table in [&xsdt, &fadt, &madt, &dsdt] {
+            let len = u32::from_le_bytes(table[4..8].try_into().unwrap());
+            assert_eq!(len as usize, table.len());
+        }
+    }
+
+    #[test]
+    fn the_fadt_is_hardware_reduced_and_can_sleep_and_reset() {
+        let machine = machine();
+        let fadt = pieces(&machine).into_iter().find(|(_, t)| t.starts_with(b"FACP")).unwrap().1;
+        assert_eq!(fadt.len(), 276);
+        let flags = u32::from_le_bytes(fadt[112..116].try_into().unwrap());
+        assert_eq!(flags & (1 << 20 | 1 << 10), 1 << 20 | 1 << 10);
+        // Reset register: system I/O, 8 bits, port 0xcf9, value 6.
+        assert_eq!(fadt[116..120], [1, 8, 0, 1]);
+        assert_eq!(u64_at(&fadt, 120), 0xcf9);
+        assert_eq!(fadt[128], 6);
+        // Sleep control and status.
+        assert_eq!(u64_at(&fadt, 248), 0x520);
+        assert_eq!(u64_at(&fadt, 260), 0x521);
+        // X_PM_TMR_BLK.
+        assert_eq!(u64_at(&fadt, 212), 0x608);
+    }
+
+    #[test]
+    fn no_cmos_rtc_is_said_exactly_where_there_is_none() {
+        let boot_arch = |machine: &Machine| {
+            let all = pieces(machine);
+            let fadt = &all.iter().find(|(_, t)| t.starts_with(b"FACP")).unwrap().1;
+            u16::from_le_bytes(fadt[109..111].try_into().unwrap())
+        };
+        assert_eq!(boot_arch(&machine()) & 1 << 5, 1 << 5);
+        assert_eq!(boot_arch(&machine().with_rtc(true)) & 1 << 5, 0);
+    }
+
+    #[test]
+    fn the_madt_names_each_vcpu_once() {
+        let machine = Machine::new(1 << 30, 254).unwrap();
+        let all = pieces(&machine);
+        let madt = &all.iter().find(|(_, t)| t.starts_with(b"APIC")).unwrap().1;
+        let ids: Vec<u8> = madt[44..].chunks(8).take(254).map(|entry| entry[3]).collect();
+        assert_eq!(ids, (0..=253).collect::<Vec<u8>>());
+        // Behind them the I/O APIC.
+        assert_eq!(madt[44 + 254 * 8..][..2], [1, 12]);
+    }
+
+    #[test]
+    fn the_largest_machine_s_tables_fit_their_area() {
+        let machine = Machine::new(1 << 30, 254).unwrap().with_rtc(true);
+        let placement = tables(&machine, layout::ACPI);
+        assert!(layout::ACPI.contains(placement.range), "{}", placement.range);
+    }
+}

@@ -1,0 +1,135 @@
+//! The params buffer: `boot_params`, the command line and `setup_data`, in one
+//! segment, as arch/x86/kernel/kexec-bzimage64.c `bzImage64_load` lays it out
+//! on a distribution kernel (EFI on, IMA and KHO off) that was not booted by EFI.
+
+use linux_loader::loader::bootparam::{boot_e820_entry, boot_params};
+use vm_memory::ByteValued;
+
+use crate::{
+    e820::{FIRST_MIB_END, MemoryMap},
+    kernel::Kernel,
+    range::{GuestRange, PAGE, index},
+};
+
+/// What kexec keeps free behind every command line for `elfcorehdr=0x…`
+/// (`MAX_ELFCOREHDR_STR_LEN`), and takes off the kernel's limit.
+pub const ELFCOREHDR_SLOT: u64 = 30;
+/// `type_of_loader` of kexec.
+const LOADER_KEXEC: u8 = 0xd << 4;
+/// The size of the EFI setup_data node that is reserved though unused:
+/// 16 bytes of header, 96 of `struct efi_setup_data`.
+const EFI_SLOT: u64 = 16 + 96;
+/// `SETUP_RNG_SEED`, arch/x86/include/uapi/asm/setup_data.h.
+const SETUP_RNG_SEED: u32 = 9;
+/// Bytes of a random seed.
+pub const SEED_LEN: usize = 32;
+/// Bytes of the random seed's node.
+const SEED_NODE_LEN: u64 = 16 + SEED_LEN as u64;
+/// Where the setup header lies in `boot_params`. Boot protocol, "The real-mode
+/// kernel header".
+const SETUP_HEADER: usize = 0x1f1;
+
+/// Offsets in the params buffer; they depend on the command line's length alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offsets {
+    pub(super) cmdline: u64,
+    pub(super) seed_node: u64,
+    pub(super) end: u64,
+}
+
+impl Offsets {
+    /// The offsets for a command line of `len` bytes without its NUL;
+    /// `None` past 2⁶⁴.
+    pub(super) fn of(len: u64) -> Option<Self> {
+        let cmdline_end = PAGE.checked_add(len)?.checked_add(1 + ELFCOREHDR_SLOT)?;
+        // The EFI runtime map, of no bytes, begins here; its setup_data follows.
+        let efi_map = cmdline_end.checked_next_multiple_of(16)?;
+        let seed_node = efi_map.checked_add(EFI_SLOT)?;
+        Some(Self { cmdline: PAGE, seed_node, end: seed_node.checked_add(SEED_NODE_LEN)? })
+    }
+}
+
+/// What goes into the buffer.
+#[derive(Debug)]
+pub(super) struct Inputs<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) cmdline: &'a [u8],
+    /// Guest address and length in bytes, both 0 for none.
+    pub(super) initrd: (u64, u64),
+    pub(super) memory_map: &'a MemoryMap,
+    pub(super) rsdp: u64,
+    pub(super) seed: [u8; SEED_LEN],
+}
+
+/// The buffer's bytes, to be placed at `at`.
+pub(super) fn buffer(at: u64, offsets: Offsets, inputs: &Inputs<'_>) -> Vec<u8> {
+    let cmdline_at = at.saturating_add(offsets.cmdline);
+    let seed_at = at.saturating_add(offsets.seed_node);
+    let mut bytes = boot_params_of(inputs, cmdline_at, seed_at).as_slice().to_vec();
+    bytes.extend_from_slice(inputs.cmdline);
+    bytes.resize(index(offsets.seed_node), 0);
+    bytes.extend_from_slice(&seed_node(&inputs.seed));
+    bytes
+}
+
+/// The zero page. The header comes from the image, as long as its own length
+/// byte says; every other field is zero or written here.
+fn boot_params_of(inputs: &Inputs<'_>, cmdline_at: u64, seed_at: u64) -> boot_params {
+    let mut page = boot_params::default();
+    let header = inputs.kernel.header_bytes();
+    for (to, from) in page.as_mut_slice().iter_mut().skip(SETUP_HEADER).zip(header) {
+        *to = *from;
+    }
+    // Read by the kernel only: the protocol calls these "write" fields.
+    page.hdr.type_of_loader = LOADER_KEXEC;
+    // kexec drops LOADED_HIGH, which only the real-mode code reads.
+    page.hdr.loadflags = 0;
+    (page.hdr.ramdisk_image, page.ext_ramdisk_image) = halves(inputs.initrd.0);
+    (page.hdr.ramdisk_size, page.ext_ramdisk_size) = halves(inputs.initrd.1);
+    (page.hdr.cmd_line_ptr, page.ext_cmd_line_ptr) = halves(cmdline_at);
+    page.hdr.hardware_subarch = 0;
+    page.hdr.setup_data = seed_at;
+    page.acpi_rsdp_addr = inputs.rsdp;
+    write_memory_map(&mut page, inputs.memory_map);
+    page
+}
+
+fn write_memory_map(page: &mut boot_params, map: &MemoryMap) {
+    let mut table = [boot_e820_entry::default(); crate::e820::ENTRIES_MAX];
+    let mut count = 0u8;
+    for (slot, entry) in table.iter_mut().zip(map.boot_entries()) {
+        *slot = entry;
+        count = count.saturating_add(1);
+    }
+    page.e820_table = table;
+    page.e820_entries = count;
+    if let Some(kib) = kib_above_first_mib(map) {
+        page.alt_mem_k = u32::try_from(kib).unwrap_or(u32::MAX);
+        page.screen_info.ext_mem_k = u16::try_from(kib.min(0xfc00)).unwrap_or(0xfc00);
+    }
+}
+
+/// KiB of RAM from 1 MiB up, counted as kexec counts: to the last byte, and
+/// rounded down, so one less than there are.
+fn kib_above_first_mib(map: &MemoryMap) -> Option<u64> {
+    let spans = |range: &GuestRange| {
+        range.start() <= FIRST_MIB_END && range.end().saturating_sub(1) > FIRST_MIB_END
+    };
+    let last = map.ram().rfind(spans)?.end().checked_sub(1)?;
+    (last >> 10).checked_sub(FIRST_MIB_END >> 10)
+}
+
+/// The low and the high half.
+#[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
+fn halves(value: u64) -> (u32, u32) {
+    (value as u32, (value >> 32) as u32)
+}
+
+/// A `struct setup_data` with a random seed, the last of the list.
+fn seed_node(seed: &[u8; SEED_LEN]) -> Vec<u8> {
+    let next = 0u64.to_le_bytes();
+    let kind = SETUP_RNG_SEED.to_le_bytes();
+    let len = 32u32.to_le_bytes();
+    [next.as_slice(), &kind, &len, seed].concat()
+}
+const _: () = assert!(SEED_LEN == 32);

@@ -1,0 +1,31 @@
+//! The guest addresses that are the same in every plan. What depends on sizes
+//! is placed by the hand-off ([`crate::handoff`]); no other file knows an address.
+//!
+//! ```text
+//! 0x0000_0000  page 0         RAM, never used: the kernel trims it
+//! 0x0000_9000  page tables    grow upwards with RAM: last of what lies here
+//! 0x0009_fc00  end of low RAM (legacy kexec puts its segments just below)
+//! 0x000e_0000  ACPI tables    RSDP first, where a scan finds it too
+//! 0x0010_0000  RAM            everything else, by the hand-off's own rule
+//! ```
+
+use crate::{
+    e820::{FIRST_MIB_END, LOW_RAM_END},
+    range::GuestRange,
+};
+
+/// Where page tables start.
+pub const PAGE_TABLES: u64 = 0x9000;
+
+/// Where page tables must end at the latest.
+pub const PAGE_TABLES_END_MAX: u64 = LOW_RAM_END & !0xfff;
+
+/// The ACPI tables' area: within what q35 leaves as RAM below 1 MiB.
+pub const ACPI: GuestRange = GuestRange::constant(0xe_0000, 0x1_0000);
+
+const _: () = {
+    assert!(PAGE_TABLES < PAGE_TABLES_END_MAX);
+    assert!(LOW_RAM_END <= ACPI.start(), "tables must not lie in usable RAM");
+    assert!(ACPI.end() <= FIRST_MIB_END, "tables must lie in the reserved range");
+    assert!(ACPI.start().is_multiple_of(16), "the RSDP is found at multiples of 16");
+};

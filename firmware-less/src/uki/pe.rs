@@ -1,0 +1,254 @@
+//! [`Headers`]: the headers of a PE file, as far as any reader of UKIs looks.
+//!
+//! The structures are goblin's; its parser for whole files is not used, since it
+//! looks into what a UKI's readers ignore (Rich header, symbols, long names,
+//! certificates) and refuses good files, or panics, over what it finds there.
+
+use std::{borrow::Cow, io};
+
+use goblin::pe::{
+    header::{
+        COFF_MACHINE_X86_64, CoffHeader, DOS_MAGIC, PE_MAGIC, PE_POINTER_OFFSET,
+        SIZEOF_COFF_HEADER, SIZEOF_PE_MAGIC,
+    },
+    optional_header::{
+        MAGIC_64, SIZEOF_STANDARD_FIELDS_64, SIZEOF_WINDOWS_FIELDS_64, StandardFields64,
+        WindowsFields64,
+    },
+    section_table::{SIZEOF_SECTION_TABLE, SectionTable},
+};
+use scroll::{
+    Endian, LE, Pread as _,
+    ctx::{SizeWith, TryFromCtx},
+};
+
+use super::{
+    error::Error,
+    identify::WrongFile,
+    section::{RawName, Section},
+};
+use crate::{
+    range::index,
+    read_at::{ReadAt, fetch, fetch_prefix},
+};
+
+/// As much of the file as is read at once: it holds the headers of every UKI
+/// but those with many profiles.
+const PREFIX: u64 = 4096;
+/// Where the DOS header says where the PE header is, `e_lfanew`.
+const PE_POINTER: u64 = PE_POINTER_OFFSET as u64;
+/// The size of the DOS header, and so the least `e_lfanew`.
+const DOS_HEADER: u64 = 0x40;
+/// The size of the PE signature and the COFF file header after it.
+const COFF_HEADER: u64 = (SIZEOF_PE_MAGIC + SIZEOF_COFF_HEADER) as u64;
+/// The size of a PE32+ optional header before its data directories.
+const FIXED_OPTIONAL: u64 = (SIZEOF_STANDARD_FIELDS_64 + SIZEOF_WINDOWS_FIELDS_64) as u64;
+/// The size of a data directory.
+const DIRECTORY: u64 = 8;
+/// The number of data directories that have a meaning.
+const DIRECTORIES_MAX: u32 = 16;
+/// The most that offsets of 32 bits can reach.
+const FILE_MAX: u64 = 1 << 32;
+/// The size of a section table entry.
+const SECTION: u64 = SIZEOF_SECTION_TABLE as u64;
+// systemd-stub reads section tables of at most 16 MiB (src/boot/pe.c); a 16-bit
+// number of sections cannot pass that.
+const _: () = assert!(u16::MAX as u64 * SECTION <= 16 << 20);
+
+/// The headers of a PE32+ file for x86-64.
+///
+/// What is settled here holds for every reader of UKIs: the headers are where
+/// they should be, of the right kind, and wholly inside the file. What they say
+/// about the sections' content has not been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// The length of the file.
+    pub file_len: u64,
+    /// What the file is to run under.
+    pub subsystem: u16,
+    /// What every content's place in the file is a multiple of.
+    pub file_alignment: u32,
+    /// The size of the image in memory.
+    pub size_of_image: u32,
+    /// How many bytes firmware takes for headers.
+    #[expect(clippy::struct_field_names, reason = "the PE format's own name for it")]
+    pub size_of_headers: u32,
+    /// The offset after the section table.
+    pub table_end: u64,
+    /// The section table, in its order.
+    pub sections: Vec<Section>,
+}
+
+impl Headers {
+    /// Reads the headers up to the section table's end, and nothing else.
+    pub fn read(source: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
+        let file = Buffered::new(source)?;
+        let at = pe_header_offset(&file)?;
+        let coff = coff_header(&file, at)?;
+        let table = Table::of(&coff, at);
+        if coff.machine != COFF_MACHINE_X86_64 {
+            let sections = table.read(&file).unwrap_or_default();
+            return Err(WrongFile::other_machine(coff.machine, &sections).into());
+        }
+        let fields = optional_header(&file, at.saturating_add(COFF_HEADER), &coff)?;
+        Ok(Self {
+            file_len: file.len,
+            subsystem: fields.subsystem,
+            file_alignment: fields.file_alignment,
+            size_of_image: fields.size_of_image,
+            size_of_headers: fields.size_of_headers,
+            table_end: table.end(),
+            sections: table.read(&file)?,
+        })
+    }
+}
+
+/// A file with its first bytes at hand.
+struct Buffered<'a, R: ?Sized> {
+    source: &'a R,
+    len: u64,
+    prefix: Vec<u8>,
+}
+
+impl<'a, R: ReadAt + ?Sized> Buffered<'a, R> {
+    fn new(source: &'a R) -> Result<Self, Error> {
+        Ok(Self { source, len: source.len(), prefix: fetch_prefix(source, PREFIX)? })
+    }
+
+    fn bytes(&self, offset: u64, len: u64) -> io::Result<Cow<'_, [u8]>> {
+        let end = index(offset.saturating_add(len));
+        match self.prefix.get(index(offset)..end) {
+            Some(bytes) => Ok(Cow::Borrowed(bytes)),
+            None => fetch(self.source, offset, len).map(Cow::Owned),
+        }
+    }
+
+    /// One of goblin's structures, or an integer.
+    fn structure<T>(&self, offset: u64) -> io::Result<T>
+    where
+        T: SizeWith<Endian> + for<'b> TryFromCtx<'b, Endian, Error = scroll::Error>,
+    {
+        let bytes = self.bytes(offset, T::size_with(&LE) as u64)?;
+        bytes.pread_with(0, LE).map_err(io::Error::other)
+    }
+}
+
+/// Where the PE header is: wholly inside the file.
+fn pe_header_offset(file: &Buffered<'_, impl ReadAt + ?Sized>) -> Result<u64, Error> {
+    if !file.prefix.starts_with(&DOS_MAGIC.to_le_bytes()) {
+        return Err(WrongFile::by_content(file.source)?.into());
+    }
+    if file.len > FILE_MAX {
+        return Err(Error::TooLong { len: file.len, max: FILE_MAX });
+    }
+    if file.len < DOS_HEADER {
+        return Err(Error::DosHeaderCut { len: file.len, need: DOS_HEADER });
+    }
+    let at = u64::from(file.structure::<u32>(PE_POINTER)?);
+    if at < DOS_HEADER || at.saturating_add(COFF_HEADER) > file.len {
+        return Err(Error::PeHeaderOutside { at, file_len: file.len });
+    }
+    Ok(at)
+}
+
+fn coff_header(
+    file: &Buffered<'_, impl ReadAt + ?Sized>,
+    pe_header: u64,
+) -> Result<CoffHeader, Error> {
+    let signature = file.structure::<u32>(pe_header)?;
+    if signature != PE_MAGIC {
+        return Err(Error::PeSignature { at: pe_header, found: signature });
+    }
+    Ok(file.structure(pe_header.saturating_add(SIZEOF_PE_MAGIC as u64))?)
+}
+
+/// The PE32+ optional header at `offset`, but for its data directories.
+///
+/// Its size must be what the number of data directories makes it, neither more
+/// nor less: systemd's rule (`src/shared/pe-binary.c`, `pe_load_headers`). Where
+/// the two differ, tools find the section table in different places.
+fn optional_header(
+    file: &Buffered<'_, impl ReadAt + ?Sized>,
+    offset: u64,
+    coff: &CoffHeader,
+) -> Result<WindowsFields64, Error> {
+    let found = coff.size_of_optional_header;
+    if u64::from(found) < FIXED_OPTIONAL {
+        return Err(Error::OptionalHeaderCut { found, need: FIXED_OPTIONAL });
+    }
+    let end = offset.saturating_add(found.into());
+    if end > file.len {
+        return Err(Error::OptionalHeaderPastEnd { end, file_len: file.len });
+    }
+    let standard: StandardFields64 = file.structure(offset)?;
+    if standard.magic != MAGIC_64 {
+        return Err(Error::NotPe32Plus { found: standard.magic });
+    }
+    let fields: WindowsFields64 =
+        file.structure(offset.saturating_add(SIZEOF_STANDARD_FIELDS_64 as u64))?;
+    let directories = fields.number_of_rva_and_sizes;
+    if directories > DIRECTORIES_MAX {
+        return Err(Error::Directories { found: directories, max: DIRECTORIES_MAX });
+    }
+    let wanted = DIRECTORY.saturating_mul(directories.into()).saturating_add(FIXED_OPTIONAL);
+    if u64::from(found) != wanted {
+        return Err(Error::OptionalHeaderSize { found, directories, wanted });
+    }
+    Ok(fields)
+}
+
+/// Where the section table is.
+struct Table {
+    offset: u64,
+    count: u16,
+}
+
+impl Table {
+    fn of(coff: &CoffHeader, pe_header: u64) -> Self {
+        let optional: u64 = coff.size_of_optional_header.into();
+        Self {
+            offset: pe_header.saturating_add(COFF_HEADER).saturating_add(optional),
+            count: coff.number_of_sections,
+        }
+    }
+
+    fn len(&self) -> u64 {
+        SECTION.saturating_mul(self.count.into())
+    }
+
+    fn end(&self) -> u64 {
+        self.offset.saturating_add(self.len())
+    }
+
+    fn read(&self, file: &Buffered<'_, impl ReadAt + ?Sized>) -> Result<Vec<Section>, Error> {
+        if self.end() > file.len {
+            return Err(Error::TablePastEnd {
+                sections: self.count,
+                end: self.end(),
+                file_len: file.len,
+            });
+        }
+        let bytes = file.bytes(self.offset, self.len())?;
+        let (entries, _) = bytes.as_chunks::<SIZEOF_SECTION_TABLE>();
+        entries.iter().map(|entry| section(*entry)).collect()
+    }
+}
+
+/// Goblin gets the entry without its name: it would look names like `/4` up in
+/// a string table, which no reader of UKIs does, and refuse the file over one
+/// that is not there.
+fn section(mut entry: [u8; SIZEOF_SECTION_TABLE]) -> Result<Section, Error> {
+    let mut raw_name = RawName([0; 8]);
+    for (name, byte) in raw_name.0.iter_mut().zip(&mut entry) {
+        *name = std::mem::take(byte);
+    }
+    let fields = SectionTable::parse(&entry, &mut 0, 0).map_err(io::Error::other)?;
+    Ok(Section {
+        raw_name,
+        virtual_size: fields.virtual_size,
+        virtual_address: fields.virtual_address,
+        size_of_raw_data: fields.size_of_raw_data,
+        pointer_to_raw_data: fields.pointer_to_raw_data,
+        characteristics: fields.characteristics,
+    })
+}

@@ -1,0 +1,169 @@
+//! Which files are refused although systemd-stub might boot them.
+//!
+//! The rule: what two of today's readers (firmware and stub, bootctl, ukify,
+//! the kernel's and kexec-tools' loaders) read differently is refused; what
+//! ukify, objcopy and signing tools write is accepted.
+
+use goblin::pe::subsystem::IMAGE_SUBSYSTEM_EFI_APPLICATION;
+
+use super::{
+    error::Error,
+    pe::Headers,
+    section::{Name, RawName, Section},
+};
+
+/// Checks everything that the headers say of the sections, in the order of the
+/// file: header fields, then the sections one by one, then together.
+pub(super) fn check(headers: &Headers) -> Result<(), Error> {
+    check_subsystem(headers.subsystem)?;
+    check_size_of_headers(headers)?;
+    for section in &headers.sections {
+        check_section(section, headers)?;
+    }
+    check_duplicates(&headers.sections)?;
+    check_overlaps_in_file(&headers.sections)?;
+    check_overlaps_in_memory(&headers.sections)
+}
+
+/// UAPI.5 "Unified Kernel Image": the subsystem of UKIs is EFI application.
+fn check_subsystem(found: u16) -> Result<(), Error> {
+    let wanted = IMAGE_SUBSYSTEM_EFI_APPLICATION;
+    if found == wanted { Ok(()) } else { Err(Error::Subsystem { found, wanted }) }
+}
+
+/// Everything up to SizeOfHeaders is headers, everything after it is not.
+/// Firmware finds no section header past it, and the Authenticode digest takes
+/// for content what begins before it twice.
+fn check_size_of_headers(headers: &Headers) -> Result<(), Error> {
+    let &Headers { size_of_headers, table_end, .. } = headers;
+    if u64::from(size_of_headers) < table_end {
+        return Err(Error::HeadersCut { size_of_headers, table_end });
+    }
+    let in_file = headers.sections.iter().filter(|section| section.size_of_raw_data != 0);
+    match in_file.min_by_key(|section| section.pointer_to_raw_data) {
+        Some(first) if first.pointer_to_raw_data < size_of_headers => Err(Error::WithinHeaders {
+            section: first.raw_name,
+            pointer: first.pointer_to_raw_data,
+            size_of_headers,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_section(section: &Section, headers: &Headers) -> Result<(), Error> {
+    if section.size_of_raw_data != 0 && section.raw_range().end() > headers.file_len {
+        return Err(Error::PastEndOfFile {
+            section: section.raw_name,
+            end: section.raw_range().end(),
+            file_len: headers.file_len,
+        });
+    }
+    if let Some(name) = section.name() {
+        check_known_section(name, section, headers)?;
+    }
+    if section.is_set() && section.virtual_end() > headers.size_of_image.into() {
+        return Err(Error::PastImage {
+            section: section.raw_name,
+            end: section.virtual_end(),
+            size_of_image: headers.size_of_image,
+        });
+    }
+    Ok(())
+}
+
+/// What is asked only of sections that mean something: `.bss` and its kind may
+/// well be longer in memory.
+fn check_known_section(name: Name, section: &Section, headers: &Headers) -> Result<(), Error> {
+    if !section.raw_name.is_padded_with_nuls() {
+        return Err(Error::BytesAfterName { name, raw: section.raw_name });
+    }
+    if section.virtual_size > section.size_of_raw_data {
+        return Err(Error::VirtualSize {
+            section: section.raw_name,
+            virtual_size: section.virtual_size,
+            size_of_raw_data: section.size_of_raw_data,
+        });
+    }
+    let aligned = section.pointer_to_raw_data.is_multiple_of(headers.file_alignment);
+    if section.is_set() && !aligned {
+        return Err(Error::Unaligned {
+            section: section.raw_name,
+            pointer: section.pointer_to_raw_data,
+            file_alignment: headers.file_alignment,
+        });
+    }
+    Ok(())
+}
+
+/// Within the base, and within each profile, a name may stand once, whatever
+/// its size: an empty section hides a later one from the stub.
+fn check_duplicates(sections: &[Section]) -> Result<(), Error> {
+    let mut seen = [None; Name::ALL.len()];
+    for (place, section) in sections.iter().enumerate() {
+        let Some(name) = section.name() else { continue };
+        if name == Name::Profile {
+            seen = [None; Name::ALL.len()];
+        }
+        let Some(earlier) = seen.get_mut(name as usize) else { continue };
+        match earlier.replace(place) {
+            Some(first) if !name.repeats() => {
+                return Err(Error::Duplicate { section: name, first, second: place });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Only sections that mean something: nobody reads the others from the file.
+fn check_overlaps_in_file(sections: &[Section]) -> Result<(), Error> {
+    let known = sections.iter().filter(|section| section.name().is_some());
+    let extents = known.map(|section| Extent {
+        name: section.raw_name,
+        start: section.raw_range().offset(),
+        end: section.raw_range().end(),
+    });
+    match first_overlap(extents) {
+        None => Ok(()),
+        Some((first, second)) => Err(Error::OverlapInFile {
+            first: first.name,
+            first_end: first.end,
+            second: second.name,
+            second_start: second.start,
+        }),
+    }
+}
+
+/// Every section: firmware loads them all, one over the other if need be.
+fn check_overlaps_in_memory(sections: &[Section]) -> Result<(), Error> {
+    let extents = sections.iter().map(|section| Extent {
+        name: section.raw_name,
+        start: section.virtual_address.into(),
+        end: section.virtual_end(),
+    });
+    match first_overlap(extents) {
+        None => Ok(()),
+        Some((first, second)) => Err(Error::OverlapInMemory {
+            first: first.name,
+            first_end: first.end,
+            second: second.name,
+            second_start: second.start,
+        }),
+    }
+}
+
+/// Where a section is, be it in the file or in memory.
+#[derive(Clone, Copy)]
+struct Extent {
+    name: RawName,
+    start: u64,
+    end: u64,
+}
+
+/// The lowest two of `extents` that share an address. Empty ones share none.
+fn first_overlap(extents: impl Iterator<Item = Extent>) -> Option<(Extent, Extent)> {
+    let mut extents: Vec<_> = extents.filter(|extent| extent.start < extent.end).collect();
+    extents.sort_by_key(|extent| extent.start);
+    let pairs = extents.iter().zip(extents.iter().skip(1));
+    pairs.into_iter().find(|(low, high)| high.start < low.end).map(|(low, high)| (*low, *high))
+}

@@ -1,0 +1,283 @@
+//! The command line: options as typed. What they mean is for [`crate::job`].
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
+use firmware_less::{handoff::kexec, machine::LeafSize};
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0            the guest powered off or rebooted of its own will
+  1-63         the guest's own status, written to I/O port 0xf4
+  64 65 69 70 74  usage, image refused, no usable engine, bug of ours, file error
+  77           skipped (--skip-without-engine)
+  101 102 105  kernel panic, triple fault, engine failure
+  124          time limit
+  129 130 143  hung up, interrupted, terminated";
+
+/// Boots a Unified Kernel Image (UKI) in a virtual machine with no firmware.
+///
+/// The kernel, initrd and command line are taken out of the UKI, placed in guest memory as
+/// kexec_file_load(2) would, and the kernel is entered at its 64-bit entry point.
+#[derive(Debug, Parser)]
+#[command(name = "ukivm", version, after_help = AFTER_HELP, styles = Styles::plain())]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Boot a UKI, its console on standard input and output
+    #[command(after_help = AFTER_HELP)]
+    Run(RunOptions),
+    /// Show guest memory, boot_params and CPU state before the first instruction
+    ///
+    /// Needs no KVM and no privileges: the plan is a pure function of the options and the files.
+    Plan(PlanOptions),
+    /// Say what this host can do, and how to mend what it can't
+    Doctor(DoctorOptions),
+}
+
+/// What decides what is booted, and how. The same for every command that plans.
+#[derive(Clone, Debug, Args)]
+pub struct JobOptions {
+    /// The UKI
+    pub image: PathBuf,
+
+    /// Guest memory, with its unit: 512M, 4G
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = memory)]
+    pub memory: u64,
+
+    /// Number of vCPUs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub cpus: u32,
+
+    /// Replace the UKI's command line
+    #[arg(long, value_name = "TEXT", help_heading = "What the kernel is handed")]
+    pub cmdline: Option<String>,
+
+    /// Append words to the command line; may be repeated
+    #[arg(long, value_name = "TEXT", help_heading = "What the kernel is handed")]
+    pub append: Vec<String>,
+
+    /// Append a file to the initrd; may be repeated
+    #[arg(long, value_name = "FILE", help_heading = "What the kernel is handed")]
+    pub initrd: Vec<PathBuf>,
+
+    /// Words to append to the command line, behind `--`
+    #[arg(last = true, value_name = "WORD")]
+    pub words: Vec<String>,
+
+    /// Seed of the kernel's random number generator: 64 hex digits [default: from the host]
+    #[arg(long, value_name = "HEX", help_heading = "Hand-off", value_parser = seed)]
+    pub rng_seed: Option<[u8; kexec::SEED_LEN]>,
+
+    /// Whose kexec to mirror: modern is Linux 6.12 and later, legacy 6.1
+    #[arg(long, value_enum, default_value_t = FlavourOption::Modern, help_heading = "Hand-off")]
+    pub flavour: FlavourOption,
+
+    /// Compute purgatory's SHA-256 digest over the segments and verify it over guest memory
+    /// before the first entry
+    #[arg(long, help_heading = "Hand-off")]
+    pub digest: bool,
+
+    /// Size of the leaves in the page tables at entry
+    #[arg(long, value_enum, default_value_t = LeafOption::Mib2, help_heading = "Hand-off")]
+    pub leaf_size: LeafOption,
+
+    /// Enter the kernel with five-level paging
+    #[arg(long, help_heading = "Hand-off")]
+    pub five_level: bool,
+}
+
+/// Options of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunOptions {
+    /// What to boot.
+    #[command(flatten)]
+    pub job: JobOptions,
+
+    /// What runs the guest's code: KVM, QEMU's TCG, or KVM where it works and TCG where not
+    #[arg(long, value_enum, default_value_t = EngineOption::Auto, help_heading = "Run")]
+    pub engine: EngineOption,
+
+    /// End the run after this time: 90, 90s, 2m, 500ms
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Run")]
+    pub timeout: Option<Duration>,
+
+    /// Write the result to FILE as JSON
+    #[arg(long, value_name = "FILE", require_equals = true, help_heading = "Run")]
+    pub json: Option<PathBuf>,
+
+    /// Exit with 77 instead of 69 where no engine is usable
+    #[arg(long, help_heading = "Run")]
+    pub skip_without_engine: bool,
+}
+
+/// Options of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanOptions {
+    /// What to plan.
+    #[command(flatten)]
+    pub job: JobOptions,
+
+    /// The engine to plan for: TCG's machine has a real-time clock, KVM's has none
+    #[arg(long, value_enum, default_value_t = EngineOption::Kvm)]
+    pub engine: EngineOption,
+
+    /// Print JSON, or write it to FILE
+    #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
+    pub json: Option<Option<PathBuf>>,
+}
+
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorOptions {
+    /// Print JSON, or write it to FILE
+    #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
+    pub json: Option<Option<PathBuf>>,
+}
+
+/// `--engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineOption {
+    /// KVM where it works, else TCG; says which
+    Auto,
+    /// /dev/kvm
+    Kvm,
+    /// QEMU's TCG, over the same plan
+    Tcg,
+}
+
+/// `--flavour`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FlavourOption {
+    /// Linux 6.12 and later
+    Modern,
+    /// Linux 6.1
+    Legacy,
+}
+
+impl From<FlavourOption> for kexec::Flavour {
+    fn from(option: FlavourOption) -> Self {
+        match option {
+            FlavourOption::Modern => Self::Modern,
+            FlavourOption::Legacy => Self::Legacy,
+        }
+    }
+}
+
+/// `--leaf-size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LeafOption {
+    /// 2 MiB
+    #[value(name = "2M")]
+    Mib2,
+    /// 1 GiB for whole GiBs; the CPU must have pdpe1gb
+    #[value(name = "1G")]
+    Gib1,
+}
+
+impl From<LeafOption> for LeafSize {
+    fn from(option: LeafOption) -> Self {
+        match option {
+            LeafOption::Mib2 => Self::Mib2,
+            LeafOption::Gib1 => Self::Gib1,
+        }
+    }
+}
+
+/// Bytes from `512M` or `4G`. The unit is not optional: other tools read a bare
+/// number as bytes, others as MiB.
+fn memory(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let shift = match unit.to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err("give a number and a unit of K, M, G or T, as 512M or 4G".into()),
+    };
+    let number: u64 = digits.parse().map_err(|error| format!("{digits:?}: {error}"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is more than 2^64 bytes"))
+}
+
+/// A time from `90`, `90s`, `2m` or `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("give a number and a unit of ms, s, m or h, as 90s or 2m".into()),
+    };
+    let number: f64 = number.parse().map_err(|error| format!("{number:?}: {error}"))?;
+    match Duration::try_from_secs_f64(number * scale) {
+        Ok(Duration::ZERO) => Err("a time limit of nothing ends before it begins".into()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// 32 bytes from 64 hex digits.
+fn seed(text: &str) -> Result<[u8; kexec::SEED_LEN], String> {
+    let wanted = || format!("give 64 hex digits, found {} characters", text.len());
+    let digits = text.as_bytes();
+    if digits.len() != 2 * kexec::SEED_LEN || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Err(wanted());
+    }
+    let mut seed = [0; kexec::SEED_LEN];
+    for (byte, pair) in seed.iter_mut().zip(digits.chunks(2)) {
+        let pair = std::str::from_utf8(pair).map_err(|error| error.to_string())?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|error| error.to_string())?;
+    }
+    Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_needs_its_unit() {
+        assert_eq!(memory("512M"), Ok(512 << 20));
+        assert_eq!(memory("4GiB"), Ok(4 << 30));
+        assert_eq!(memory("1t"), Ok(1 << 40));
+        assert!(memory("1024").is_err());
+        assert!(memory("99999999999T").unwrap_err().contains("2^64"));
+        assert!(memory("M").is_err());
+        assert!(memory("").is_err());
+    }
+
+    #[test]
+    fn times_are_read_with_and_without_units() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        for wrong in ["0", "-1", "1d", "x", "", "nan", "1e400"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_seed_is_64_hex_digits() {
+        assert_eq!(seed(&"0f".repeat(32)), Ok([0x0f; 32]));
+        assert!(seed("0f").unwrap_err().contains("found 2 characters"));
+        assert!(seed(&"+1".repeat(32)).is_err());
+        assert!(seed(&"é".repeat(32)).is_err());
+    }
+}

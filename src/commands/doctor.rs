@@ -1,0 +1,121 @@
+//! `ukivm doctor`: what this host can do, and how to mend what it can't.
+
+use serde::Serialize;
+
+use crate::{
+    cli::DoctorOptions,
+    commands::{print, report_json},
+    engine::{Engine, kvm, tcg},
+    error::Error,
+    exit,
+    messages::chain,
+};
+
+/// One thing looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: &'static str,
+    /// Whether it is as it should be; null where an earlier check settles it.
+    pub good: Option<bool>,
+    /// What was found.
+    pub found: String,
+    /// A command or a step that mends it.
+    pub mend: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    schema: u32,
+    checks: Vec<Check>,
+    engine: Option<Engine>,
+}
+
+/// Prints what was found; the status is that of a run without a usable engine
+/// where there is none.
+pub fn run(options: &DoctorOptions) -> Result<u8, Error> {
+    let engine = Engine::choose(crate::cli::EngineOption::Auto).ok();
+    let mut checks = kvm_checks(&kvm::probe());
+    checks.push(qemu_check());
+    let status = if engine.is_some() { 0 } else { exit::NO_ENGINE };
+    let report = Report { schema: crate::report::SCHEMA, checks, engine };
+    match &options.json {
+        Some(file) => report_json(file.as_deref(), &report)?,
+        None => print(&text(&report)),
+    }
+    Ok(status)
+}
+
+/// The three questions about KVM, from one probe.
+fn kvm_checks(support: &kvm::Support) -> Vec<Check> {
+    const QUESTIONS: [&str; 3] =
+        ["/dev/kvm is there", "/dev/kvm may be opened", "KVM can run kernels"];
+    let failed = match support {
+        kvm::Support::Works => None,
+        kvm::Support::Absent { .. } => Some(0),
+        kvm::Support::NotPermitted { .. } => Some(1),
+        _ => Some(2),
+    };
+    let check = |(number, name): (usize, &'static str)| {
+        let good = match failed {
+            Some(failed) if number > failed => None,
+            Some(failed) => Some(number < failed),
+            None => Some(true),
+        };
+        let (found, mend) = match good {
+            Some(true) => ("yes".to_owned(), None),
+            Some(false) => (support.to_string(), support.mend()),
+            None => ("not looked at".to_owned(), None),
+        };
+        Check { name, good, found, mend }
+    };
+    QUESTIONS.into_iter().enumerate().map(check).collect()
+}
+
+fn qemu_check() -> Check {
+    let name = "QEMU for the TCG engine";
+    match tcg::qemu() {
+        Ok(qemu) => Check {
+            name,
+            good: Some(true),
+            found: format!("{} ({})", qemu.path.display(), qemu.version),
+            mend: None,
+        },
+        Err(error) => Check {
+            name,
+            good: Some(false),
+            found: chain(&error),
+            mend: Some("apt-get install qemu-system-x86".into()),
+        },
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut lines: Vec<String> = report.checks.iter().map(line).collect();
+    lines.push(match &report.engine {
+        Some(engine) => format!("\n--engine auto takes {} ({})", engine.kind, engine.reason),
+        None => "\nno engine is usable".into(),
+    });
+    lines.join("\n") + "\n"
+}
+
+fn line(check: &Check) -> String {
+    let mark = match check.good {
+        Some(true) => "ok  ",
+        Some(false) => "FAIL",
+        None => "-   ",
+    };
+    let mend = check.mend.iter().map(|mend| format!("\n      mend: {mend}")).collect::<String>();
+    format!("{mark}  {}: {}{mend}", check.name, check.found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_kvm_is_told_so_once() {
+        let checks = kvm_checks(&kvm::Support::Works);
+        assert!(checks.iter().all(|check| check.good == Some(true)));
+    }
+}

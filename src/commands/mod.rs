@@ -1,0 +1,46 @@
+//! One file a command. Each takes its options and gives an exit status.
+
+pub mod doctor;
+pub mod plan;
+pub mod run;
+
+use std::{fs, io::Write as _, path::Path};
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// Writes `value` as JSON to the file at `path`, all of it or nothing.
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let failed = |source| Error::Write { path: path.to_owned(), source };
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| failed(error.into()))?;
+    text.push(b'\n');
+    // A pipe or a device is written as it is; a file appears whole.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return fs::write(path, &text).map_err(failed);
+    }
+    let part = path.with_added_extension("part");
+    let written = fs::write(&part, &text).and_then(|()| fs::rename(&part, path));
+    written.map_err(|error| {
+        // Nothing half-written stays behind; it may not even be there.
+        drop(fs::remove_file(&part));
+        failed(error)
+    })
+}
+
+/// Prints `text` on standard output. A reader that went away is no error.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Prints `value` as JSON on standard output, or writes it to `file`.
+fn report_json(file: Option<&Path>, value: &impl Serialize) -> Result<(), Error> {
+    if let Some(path) = file {
+        return write_json(path, value);
+    }
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::Write { path: "standard output".into(), source: error.into() })?;
+    print(&format!("{text}\n"));
+    Ok(())
+}

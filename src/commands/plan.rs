@@ -1,0 +1,118 @@
+//! `ukivm plan`: guest memory, `boot_params` and CPU state before the first
+//! instruction. Needs no KVM.
+
+use std::fmt::Write as _;
+
+use firmware_less::{
+    boot_params,
+    handoff::kexec::Warning,
+    plan::{BootPlan, Content, Piece, Placement, size},
+};
+use serde::Serialize;
+
+use crate::{
+    cli::{EngineOption, PlanOptions},
+    commands::{print, report_json},
+    digest::{self, hex},
+    error::Error,
+    files::Files,
+    job::{self, Job},
+    messages::say,
+    report::SCHEMA,
+};
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    schema: u32,
+    image: String,
+    cmdline: String,
+    digest: Option<String>,
+    warnings: Vec<String>,
+    boot_params: Vec<boot_params::Field>,
+    #[serde(flatten)]
+    plan: &'a BootPlan,
+}
+
+/// Prints the plan.
+pub fn run(options: &PlanOptions) -> Result<u8, Error> {
+    let machine = job::machine(&options.job)?.with_rtc(options.engine == EngineOption::Tcg);
+    let job = Job::open(&options.job)?;
+    let kexec = job.lay_out(&machine)?;
+    let warnings = kexec.warnings();
+    let digest = match options.job.digest {
+        true => Some(digest::of_sources(kexec.digested(), &job.files)?),
+        false => None,
+    };
+    let plan = kexec
+        .plan(digest)
+        .map_err(|source| Error::Plan { path: options.job.image.clone(), source })?;
+    let report = Report {
+        schema: SCHEMA,
+        image: options.job.image.display().to_string(),
+        cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
+        digest: digest.map(|digest| hex(&digest)),
+        warnings: warnings.iter().map(Warning::to_string).collect(),
+        boot_params: boot_params_of(&plan),
+        plan: &plan,
+    };
+    match &options.json {
+        Some(file) => report_json(file.as_deref(), &report)?,
+        None => print(&text(&report, &job.files)),
+    }
+    warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+    Ok(0)
+}
+
+/// The fields of `boot_params` that are not zero.
+fn boot_params_of(plan: &BootPlan) -> Vec<boot_params::Field> {
+    match plan.placement("params").map(|params| params.pieces.as_slice()) {
+        Some([Piece { content: Content::Bytes(bytes), .. }, ..]) => boot_params::fields(bytes),
+        _ => Vec::new(),
+    }
+}
+
+fn text(report: &Report<'_>, files: &Files) -> String {
+    let plan = report.plan;
+    let machine = plan.machine();
+    let mut text = String::new();
+    let mut section = |title: &str, lines: Vec<String>| {
+        // Writing to a string cannot fail.
+        drop(writeln!(text, "{title}\n  {}\n", lines.join("\n  ")));
+    };
+    section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
+    section("command line", vec![report.cmdline.clone()]);
+    section("guest memory", memory(plan, files));
+    section("e820", memory_map(plan));
+    section("boot_params", report.boot_params.iter().map(ToString::to_string).collect());
+    section("CPU", plan.cpu().to_string().lines().map(str::to_owned).collect());
+    if let Some(digest) = &report.digest {
+        section("digest (SHA-256)", vec![digest.clone()]);
+    }
+    text.pop();
+    text
+}
+
+/// The memory map, each placement with what it is read from.
+fn memory(plan: &BootPlan, files: &Files) -> Vec<String> {
+    let map = plan.to_string();
+    let with_sources = |(line, placement): (&str, &Placement)| {
+        let sources = placement.pieces.iter().filter_map(|piece| source(piece, files));
+        std::iter::once(line.to_owned()).chain(sources).collect::<Vec<_>>()
+    };
+    map.lines().zip(plan.placements()).flat_map(with_sources).collect()
+}
+
+/// Which bytes of which file a piece is.
+fn source(piece: &Piece, files: &Files) -> Option<String> {
+    let Content::File(slice) = &piece.content else { return None };
+    let path = files.get(slice.file)?.path.display();
+    Some(format!("{:>44}+{:#x}: {path} {}", "", piece.offset, slice.range))
+}
+
+fn memory_map(plan: &BootPlan) -> Vec<String> {
+    let line = |entry: &firmware_less::e820::Entry| {
+        let range = entry.range;
+        format!("{:#014x}  {:#014x}  {:>10}  {}", range.start(), range.end(), size(range.len()), entry.kind)
+    };
+    plan.memory_map().entries().iter().map(line).collect()
+}

@@ -1,0 +1,102 @@
+//! `ukivm run`: boots a UKI, its console on standard input and output.
+
+use std::time::Instant;
+
+use firmware_less::range::GuestRange;
+
+use crate::{
+    cli::RunOptions,
+    commands::write_json,
+    console::{ESCAPE_HINT, Terminal, is_interactive},
+    digest,
+    engine::{self, Engine, Load},
+    error::Error,
+    exit,
+    job::{self, Job},
+    messages::{chain, say},
+    outcome::{End, Outcome},
+    report::RunReport,
+    session::{Limits, Milestone, Session},
+    timeline::Timeline,
+};
+
+/// Runs the job and gives the exit status.
+pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
+    let mut timeline = Timeline::new(start);
+    let machine = job::machine(&options.job)?;
+    let job = Job::open(&options.job)?;
+    timeline.mark(Milestone::ImageParsed);
+    let engine = match Engine::choose(options.engine) {
+        Err(error) if options.skip_without_engine => return Ok(skipped(&error)),
+        chosen => chosen?,
+    };
+    say(&format!("engine {} ({})", engine.kind, engine.reason));
+
+    let kexec = job.lay_out(&engine.equip(machine))?;
+    kexec.warnings().iter().for_each(|warning| say(&format!("warning: {warning}")));
+    let ranges: Vec<GuestRange> = kexec.digested().iter().map(|part| part.range).collect();
+    let digest = match options.job.digest {
+        true => Some(digest::of_sources(kexec.digested(), &job.files)?),
+        false => None,
+    };
+    let plan = kexec
+        .plan(digest)
+        .map_err(|source| Error::Plan { path: options.job.image.clone(), source })?;
+
+    let digested = digest.map(|digest| (ranges.as_slice(), digest));
+    let load = Load { plan: &plan, files: &job.files, digest: digested };
+    let (outcome, timeline) = supervise(&engine, &load, options, timeline)?;
+    tell(&outcome);
+    if let Some(path) = &options.json {
+        write_json(path, &RunReport::new(&job, &engine, &load, &outcome, &timeline))?;
+    }
+    Ok(outcome.end.run_status())
+}
+
+fn skipped(error: &engine::Error) -> u8 {
+    say(&format!("skipped: {}", chain(error)));
+    exit::SKIPPED
+}
+
+/// Runs the guest with the console on standard input and output, raw where it
+/// is a terminal.
+fn supervise(
+    engine: &Engine,
+    load: &Load<'_>,
+    options: &RunOptions,
+    timeline: Timeline,
+) -> Result<(Outcome, Timeline), Error> {
+    let console = |source| Error::Host { what: "can't set up the console", source };
+    let interactive = is_interactive();
+    let limits =
+        Limits { start: timeline.start(), time_limit: options.timeout, interactive };
+    let session = Session::new(limits, timeline).map_err(console)?;
+    let terminal = if interactive {
+        say(ESCAPE_HINT);
+        Some(Terminal::raw().map_err(console)?)
+    } else {
+        None
+    };
+    let outcome = engine.run(load, &session);
+    let timeline = session.finish();
+    // Back to the user's own settings before anything else is printed.
+    drop(terminal);
+    Ok((outcome?, timeline))
+}
+
+/// Says on standard error what ended the run, where the console does not show it.
+fn tell(outcome: &Outcome) {
+    match &outcome.end {
+        End::PowerOff | End::Reset { .. } => {}
+        End::Status { status } => say(&format!("the guest ended with its own status {status}")),
+        End::Panic => say("the kernel panicked"),
+        End::TripleFault => say("the guest triple-faulted"),
+        End::TimeLimit => say("the time limit passed"),
+        End::Interrupted { .. } => say("interrupted"),
+        End::ConsoleClosed => say("nobody reads standard output any more"),
+        End::EngineFailure { reason } => say(&format!("the engine failed: {reason}")),
+    }
+    for line in outcome.crash.iter().flat_map(|crash| &crash.lines) {
+        say(&format!("  {line}"));
+    }
+}

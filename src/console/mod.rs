@@ -1,0 +1,16 @@
+//! The guest's console on the host's side: standard input and output, and the
+//! terminal where they are one.
+
+mod escape;
+mod lines;
+mod output;
+mod stdin;
+mod terminal;
+
+pub(crate) use lines::{Lines, Sight};
+pub(crate) use output::Output;
+pub(crate) use stdin::Stdin;
+pub use terminal::{Terminal, is_interactive};
+
+/// How the escape key is named to the user.
+pub const ESCAPE_HINT: &str = "press Ctrl-] three times within a second to quit";

@@ -1,0 +1,155 @@
+//! Console output on its way to standard output.
+//!
+//! A vCPU puts bytes into a bounded queue; a thread of its own writes them out.
+//! So a burst of output costs the guest no system call a byte, and what is read
+//! from the lines costs the guest nothing.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+
+/// The most bytes that wait to be written; a faster guest waits in turn.
+const QUEUE_MAX: usize = 1 << 16;
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// The writer is busy with bytes that it took.
+    writing: bool,
+    /// Nothing will be added, or nobody reads any more: nothing may wait.
+    closed: bool,
+}
+
+/// The queue and its writer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Output {
+    shared: Arc<(Mutex<Queue>, Condvar)>,
+}
+
+impl Output {
+    /// Starts the writer. It calls `written` with what it wrote, and `failed`
+    /// once when standard output takes no more.
+    pub(crate) fn start(
+        mut written: impl FnMut(&[u8]) + Send + 'static,
+        failed: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
+        let output = Self::default();
+        let taker = output.clone();
+        let writer = move || {
+            let mut failed = Some(failed);
+            while let Some(bytes) = taker.take() {
+                if failed.is_some() && write_all(io::stdout(), &bytes).is_err() {
+                    if let Some(failed) = failed.take() {
+                        failed();
+                    }
+                }
+                written(&bytes);
+            }
+        };
+        thread::Builder::new().name("console".into()).spawn(writer)?;
+        Ok(output)
+    }
+
+    /// Adds `bytes`, waiting while the queue is full and open.
+    pub(crate) fn push(&self, bytes: &[u8]) {
+        let mut queue = self.lock();
+        while queue.bytes.len() >= QUEUE_MAX && !queue.closed {
+            queue = self.wait(queue);
+        }
+        let was_empty = queue.bytes.is_empty();
+        queue.bytes.extend_from_slice(bytes);
+        if was_empty {
+            self.shared.1.notify_all();
+        }
+    }
+
+    /// Closes the queue: whoever waits for room goes on.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.shared.1.notify_all();
+    }
+
+    /// Waits until all is written, `limit` at most; whether it is.
+    pub(crate) fn drained(&self, limit: Duration) -> bool {
+        let queue = self.lock();
+        let busy = |queue: &mut Queue| queue.writing || !queue.bytes.is_empty();
+        let wait = self.shared.1.wait_timeout_while(queue, limit, busy);
+        !wait.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// For the writer: everything that waits; `None` when that was all.
+    fn take(&self) -> Option<Vec<u8>> {
+        let mut queue = self.lock();
+        queue.writing = false;
+        self.shared.1.notify_all();
+        loop {
+            if !queue.bytes.is_empty() {
+                queue.writing = true;
+                return Some(std::mem::take(&mut queue.bytes));
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.wait(queue);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        self.shared.1.wait(queue).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes all of `bytes`, to a descriptor that may be non-blocking.
+fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(&fd, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_queue_makes_nobody_wait() {
+        let output = Output::default();
+        output.close();
+        for _ in 0..100 {
+            output.push(&[0; QUEUE_MAX]);
+        }
+    }
+
+    #[test]
+    fn a_full_queue_makes_the_guest_wait_until_it_is_written() {
+        let output = Output::default();
+        output.push(&[0; QUEUE_MAX]);
+        assert!(!output.drained(Duration::from_millis(1)));
+        let taker = output.clone();
+        let pushed = thread::spawn(move || output.push(b"more"));
+        assert_eq!(taker.take().map(|bytes| bytes.len()), Some(QUEUE_MAX));
+        pushed.join().unwrap();
+        assert_eq!(taker.take().as_deref(), Some(b"more".as_slice()));
+    }
+}

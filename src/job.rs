@@ -1,0 +1,92 @@
+//! The job as meant: files open, UKI read, what the kernel is handed settled.
+//! Everything that needs neither an engine nor a machine.
+
+use std::path::Path;
+
+use firmware_less::{
+    handoff::kexec::{self, Kexec, Platform, SEED_LEN},
+    kernel::Kernel,
+    machine::Machine,
+    plan::{FileId, FileSlice},
+    range::FileRange,
+    uki::{
+        Uki,
+        handed::{self, Handed},
+    },
+};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::{
+    cli::JobOptions,
+    error::Error,
+    files::{Files, OpenFile},
+};
+
+/// A UKI, and how it is to be booted.
+#[derive(Debug)]
+pub struct Job {
+    /// The UKI and the user's own files.
+    pub files: Files,
+    /// The UKI.
+    pub uki: Uki,
+    /// What its kernel is to be given.
+    pub handed: Handed,
+    /// Its kernel.
+    pub kernel: Kernel,
+    /// The hand-off's own choices.
+    pub kexec: kexec::Options,
+}
+
+impl Job {
+    /// Opens and reads what `options` name.
+    pub fn open(options: &JobOptions) -> Result<Self, Error> {
+        let path = || options.image.clone();
+        let mut files = Files::default();
+        open(&mut files, &options.image)?;
+        let choice = handed::Choice {
+            profile: 0,
+            cmdline: options.cmdline.clone(),
+            append: options.append.iter().chain(&options.words).cloned().collect(),
+            initrds: initrds(&mut files, options)?,
+        };
+        let image = files.uki();
+        let uki = Uki::read(image).map_err(|source| Error::Uki { path: path(), source })?;
+        let handed = Handed::read(image, &uki, &choice)
+            .map_err(|source| Error::Handed { path: path(), source })?;
+        let kernel = Kernel::read(image, handed.kernel.range)
+            .map_err(|source| Error::Kernel { path: path(), source })?;
+        let kexec = kexec::Options { flavour: options.flavour.into(), seed: seed(options)? };
+        Ok(Self { files, uki, handed, kernel, kexec })
+    }
+
+    /// Lays the hand-off out for `machine`.
+    pub fn open(files: &mut Files, path: &Path) -> Result<FileId, Error> {
+    let file = OpenFile::open(path)
+        .map_err(|source| Error::File { path: path.to_owned(), source })?;
+    Ok(files.push(file))
+}
+
+/// The user's own initrd parts, each a whole file.
+fn initrds(files: &mut Files, options: &JobOptions) -> Result<Vec<FileSlice>, Error> {
+    let whole = |path: &std::path::PathBuf| {
+        let file = open(files, path)?;
+        let len = files.get(file).map_or(0, |open| open.len);
+        Ok(FileSlice { file, range: FileRange::first(len) })
+    };
+    options.initrd.iter().map(whole).collect()
+}
+
+/// The seed as given, or a fresh one: no two guests may share one by accident.
+fn seed(options: &JobOptions) -> Result<[u8; SEED_LEN], Error> {
+    if let Some(seed) = options.rng_seed {
+        return Ok(seed);
+    }
+    let mut seed = [0; SEED_LEN];
+    let mut filled = 0;
+    while let Some(rest) = seed.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let count = getrandom(rest, GetRandomFlags::empty())
+            .map_err(|error| Error::Host { what: "no random seed", source: error.into() })?;
+        filled = filled.saturating_add(count);
+    }
+    Ok(seed)
+}

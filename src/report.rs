@@ -1,0 +1,147 @@
+//! The result of a run as JSON.
+
+use std::collections::BTreeMap;
+
+use firmware_less::handoff::kexec::Flavour;
+use serde::Serialize;
+
+use crate::{
+    digest::hex,
+    engine::{Engine, Load},
+    job::Job,
+    outcome::{CrashReport, End, Exits, Outcome},
+    timeline::{GuestMilestone, Milestone, Timeline, micros},
+};
+
+/// The version of the JSON form: it grows only when something is taken away or
+/// changes its meaning.
+pub const SCHEMA: u32 = 1;
+
+/// What `ukivm run --json=FILE` writes.
+#[derive(Debug, Serialize)]
+pub struct RunReport<'a> {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The program and its version.
+    pub ukivm: &'static str,
+    /// The UKI as it was named.
+    pub image: String,
+    /// How it ended.
+    pub outcome: &'a End,
+    /// The exit status of the program.
+    pub exit_status: u8,
+    /// What ran the guest's code.
+    pub engine: &'a Engine,
+    /// How the kernel was handed over.
+    pub handoff: Handoff,
+    /// RAM in bytes.
+    pub memory: u64,
+    /// The number of vCPUs.
+    pub cpus: u32,
+    /// The command line, bytes that are not UTF-8 replaced.
+    pub cmdline: String,
+    /// Each milestone's time.
+    pub timeline: BTreeMap<Milestone, Time>,
+    /// What the guest wrote to the milestone port.
+    pub guest_milestones: &'a [GuestMilestone],
+    /// Exits by kind.
+    pub exits: Observed<Exits>,
+    /// For a crash or a failure of the engine.
+    pub crash: Option<&'a CrashReport>,
+}
+
+/// How the kernel was handed over.
+#[derive(Debug, Serialize)]
+pub struct Handoff {
+    /// The kind: `kexec`.
+    pub kind: &'static str,
+    /// Whose placement.
+    pub flavour: Flavour,
+    /// SHA-256 over the segments, verified over guest memory before the first
+    /// entry; null without `--digest`.
+    pub digest: Option<String>,
+}
+
+/// When something happened.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Time {
+    /// Microseconds since the start of the process.
+    At {
+        /// The microseconds.
+        at_us: u64,
+    },
+    /// Not seen.
+    Unseen {
+        /// Always null.
+        at_us: Option<u64>,
+        /// Why not.
+        reason: &'static str,
+    },
+}
+
+/// What an engine may or may not be able to observe.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Observed<T> {
+    /// It did.
+    Value(T),
+    /// It can't.
+    Unobservable {
+        /// Always null.
+        value: Option<T>,
+        /// Why not.
+        reason: &'static str,
+    },
+}
+
+impl<'a> RunReport<'a> {
+    /// The report of one run.
+    #[must_use]
+    pub fn new(
+        job: &Job,
+        engine: &'a Engine,
+        load: &Load<'_>,
+        outcome: &'a Outcome,
+        timeline: &'a Timeline,
+    ) -> Self {
+        let machine = load.plan.machine();
+        let counted = outcome.exits.is_some();
+        let time = |milestone| (milestone, Time::of(timeline, milestone, counted));
+        Self {
+            schema: SCHEMA,
+            ukivm: env!("CARGO_PKG_VERSION"),
+            image: job.files.uki().path.display().to_string(),
+            outcome: &outcome.end,
+            exit_status: outcome.end.run_status(),
+            engine,
+            handoff: Handoff {
+                kind: "kexec",
+                flavour: job.kexec.flavour,
+                digest: load.digest.map(|(_, digest)| hex(&digest)),
+            },
+            memory: machine.memory(),
+            cpus: machine.cpus(),
+            cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
+            timeline: Milestone::ALL.into_iter().map(time).collect(),
+            guest_milestones: timeline.guest(),
+            exits: outcome.exits.map_or(
+                Observed::Unobservable { value: None, reason: "QEMU does not count them" },
+                Observed::Value,
+            ),
+            crash: outcome.crash.as_ref(),
+        }
+    }
+}
+
+impl Time {
+    fn of(timeline: &Timeline, milestone: Milestone, engine_counts_exits: bool) -> Self {
+        match timeline.at(milestone) {
+            Some(at) => Self::At { at_us: micros(at) },
+            None => Self::Unseen {
+                at_us: None,
+                reason: milestone.reason_unseen(engine_counts_exits),
+            },
+        }
+    }
+}

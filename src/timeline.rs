@@ -1,0 +1,152 @@
+//! When things happened, counted from the start of the process.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// Something worth a time. Only the first of each counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Milestone {
+    /// The program began.
+    ProcessStart,
+    /// The UKI is parsed and checked.
+    ImageParsed,
+    /// The VM exists.
+    VmCreated,
+    /// Guest memory holds the plan.
+    MemoryLoaded,
+    /// The boot processor is about to run its first instruction.
+    FirstEntry,
+    /// The first exit to the monitor.
+    FirstExit,
+    /// The first byte on the guest's console.
+    FirstConsoleByte,
+    /// The kernel printed its "Linux version" line.
+    LinuxVersion,
+    /// The kernel said that it runs init.
+    InitStarted,
+    /// The run was over.
+    End,
+}
+
+impl Milestone {
+    /// Every milestone, in the order in which they come.
+    pub const ALL: [Self; 10] = [
+        Self::ProcessStart,
+        Self::ImageParsed,
+        Self::VmCreated,
+        Self::MemoryLoaded,
+        Self::FirstEntry,
+        Self::FirstExit,
+        Self::FirstConsoleByte,
+        Self::LinuxVersion,
+        Self::InitStarted,
+        Self::End,
+    ];
+
+    /// Why it has no time, where it has none.
+    #[must_use]
+    pub fn reason_unseen(self, engine_counts_exits: bool) -> &'static str {
+        match self {
+            Self::FirstExit if !engine_counts_exits => "this engine does not show exits",
+            Self::FirstConsoleByte => "the guest wrote nothing to its console",
+            Self::LinuxVersion | Self::InitStarted => {
+                "the kernel did not print it on the console (loglevel, quiet or no console)"
+            }
+            _ => "it was not reached",
+        }
+    }
+}
+
+/// A byte that the guest wrote to the milestone port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct GuestMilestone {
+    /// The byte.
+    pub value: u8,
+    /// Since the start of the process, in microseconds.
+    pub at_us: u64,
+}
+
+/// The most bytes from the milestone port that are kept: a guest may write
+/// without end.
+const GUEST_MILESTONES_MAX: usize = 4096;
+
+/// The times of one run.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    start: Instant,
+    times: Vec<(Milestone, Duration)>,
+    guest: Vec<GuestMilestone>,
+}
+
+impl Timeline {
+    /// A timeline that counts from `start`.
+    #[must_use]
+    pub fn new(start: Instant) -> Self {
+        let times = vec![(Milestone::ProcessStart, Duration::ZERO)];
+        Self { start, times, guest: Vec::new() }
+    }
+
+    /// What times are counted from.
+    #[must_use]
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Notes that `milestone` is now, unless it was before.
+    pub fn mark(&mut self, milestone: Milestone) {
+        if self.at(milestone).is_none() {
+            self.times.push((milestone, self.start.elapsed()));
+        }
+    }
+
+    /// Notes a byte on the milestone port.
+    pub fn mark_guest(&mut self, value: u8) {
+        if self.guest.len() < GUEST_MILESTONES_MAX {
+            let at_us = micros(self.start.elapsed());
+            self.guest.push(GuestMilestone { value, at_us });
+        }
+    }
+
+    /// When `milestone` was, since the start of the process.
+    #[must_use]
+    pub fn at(&self, milestone: Milestone) -> Option<Duration> {
+        self.times.iter().find(|(known, _)| *known == milestone).map(|(_, at)| *at)
+    }
+
+    /// What the guest wrote to the milestone port.
+    #[must_use]
+    pub fn guest(&self) -> &[GuestMilestone] {
+        &self.guest
+    }
+}
+
+/// `duration` in whole microseconds.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_of_a_milestone_counts() {
+        let mut timeline = Timeline::new(Instant::now());
+        timeline.mark(Milestone::FirstExit);
+        let first = timeline.at(Milestone::FirstExit);
+        std::thread::sleep(Duration::from_millis(2));
+        timeline.mark(Milestone::FirstExit);
+        assert_eq!(timeline.at(Milestone::FirstExit), first);
+        assert_eq!(timeline.at(Milestone::End), None);
+    }
+
+    #[test]
+    fn a_guest_that_floods_the_milestone_port_is_bounded() {
+        let mut timeline = Timeline::new(Instant::now());
+        (0..10_000).for_each(|_| timeline.mark_guest(7));
+        assert_eq!(timeline.guest().len(), GUEST_MILESTONES_MAX);
+    }
+}
