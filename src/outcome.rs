@@ -1,5 +1,7 @@
 //! How a run ended, and the exit status that says so.
 
+use std::iter::Sum;
+
 use serde::Serialize;
 
 /// Where the guest asked for a reset.
@@ -98,6 +100,20 @@ pub struct Exits {
     pub interrupted: u64,
     /// All others.
     pub other: u64,
+}
+
+impl Sum for Exits {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            pio_in: sum.pio_in.wrapping_add(part.pio_in),
+            pio_out: sum.pio_out.wrapping_add(part.pio_out),
+            mmio_read: sum.mmio_read.wrapping_add(part.mmio_read),
+            mmio_write: sum.mmio_write.wrapping_add(part.mmio_write),
+            halt: sum.halt.wrapping_add(part.halt),
+            interrupted: sum.interrupted.wrapping_add(part.interrupted),
+            other: sum.other.wrapping_add(part.other),
+        })
+    }
 }
 
 /// What is worth printing about a guest that crashed or an engine that failed:

@@ -1,0 +1,126 @@
+//! What a vCPU thread does all day: enter the guest, answer, enter again.
+
+use std::sync::atomic::Ordering;
+
+use kvm_ioctls::VcpuExit;
+use vmm_sys_util::errno;
+
+use super::{
+    exit_reason::{exit_name, internal_error, internal_error_data},
+    run::Guest,
+    vcpu::Vcpu,
+    vm::InternalError,
+};
+use crate::{
+    devices::Effect,
+    outcome::{End, Exits},
+    session::{Milestone, Session},
+};
+
+/// Why a vCPU left the guest by itself.
+pub(super) struct Cause {
+    pub(super) end: End,
+    /// What a crash report begins with, where there is to be one.
+    pub(super) explanation: Option<String>,
+}
+
+impl Cause {
+    fn failure(explanation: String) -> Self {
+        let end = End::EngineFailure { reason: explanation.clone() };
+        Self { end, explanation: Some(explanation) }
+    }
+}
+
+/// Runs `vcpu` until the guest ends the run, which gives the cause, or others
+/// want it to stop.
+pub(super) fn run(
+    vcpu: &mut Vcpu<'_>,
+    guest: &Guest<'_>,
+    is_first: bool,
+    exits: &mut Exits,
+) -> Option<Cause> {
+    let Guest { devices, session, stopping } = guest;
+    let mut entering = is_first;
+    if entering {
+        session.mark(Milestone::FirstEntry);
+    }
+    while !stopping.load(Ordering::Relaxed) {
+        let exit = vcpu.fd.run();
+        if entering {
+            session.mark(Milestone::FirstExit);
+            entering = false;
+        }
+        match exit {
+            Ok(VcpuExit::IoOut(port, data)) => {
+                count(&mut exits.pio_out);
+                match devices.write(port, data) {
+                    Effect::None => {}
+                    Effect::Output(bytes) => session.output(bytes),
+                    Effect::Milestones(numbers) => mark_all(session, numbers),
+                    Effect::Panicked => session.panicked(),
+                    Effect::End(end) => return Some(Cause { end, explanation: None }),
+                }
+            }
+            Ok(VcpuExit::IoIn(port, data)) => {
+                count(&mut exits.pio_in);
+                devices.read(port, data);
+            }
+            Ok(VcpuExit::MmioRead(_, data)) => {
+                count(&mut exits.mmio_read);
+                data.fill(0xff);
+            }
+            Ok(VcpuExit::MmioWrite(..)) => count(&mut exits.mmio_write),
+            Ok(VcpuExit::Intr) => count(&mut exits.interrupted),
+            Err(error) if error.errno() == libc::EINTR => count(&mut exits.interrupted),
+            // A vCPU that waits to be started looks up when INIT comes.
+            Err(error) if error.errno() == libc::EAGAIN => count(&mut exits.other),
+            Ok(VcpuExit::Shutdown) => return Some(triple_fault()),
+            Ok(VcpuExit::FailEntry(reason, _)) => return Some(entry_failure(reason)),
+            Ok(_) => return Some(unexpected(vcpu)),
+            Err(error) => return Some(refused(error)),
+        }
+    }
+    None
+}
+
+#[inline]
+fn count(exits: &mut u64) {
+    *exits = exits.wrapping_add(1);
+}
+
+#[cold]
+fn mark_all(session: &Session, numbers: &[u8]) {
+    for number in numbers {
+        session.mark_guest(*number);
+    }
+}
+
+#[cold]
+fn triple_fault() -> Cause {
+    let explanation = Some("triple fault (KVM_EXIT_SHUTDOWN)".to_owned());
+    Cause { end: End::TripleFault, explanation }
+}
+
+/// The processor itself refused to enter the guest.
+#[cold]
+fn entry_failure(reason: u64) -> Cause {
+    Cause::failure(format!("KVM_EXIT_FAIL_ENTRY, hardware reason {reason:#x}"))
+}
+
+#[cold]
+fn refused(error: errno::Error) -> Cause {
+    Cause::failure(format!("KVM_RUN failed: {error}"))
+}
+
+#[cold]
+fn unexpected(vcpu: &mut Vcpu<'_>) -> Cause {
+    let run = vcpu.fd.get_kvm_run();
+    Cause::failure(match run.exit_reason {
+        kvm_bindings::KVM_EXIT_INTERNAL_ERROR => {
+            let error = InternalError::of(run);
+            let data = internal_error_data(&error).map(|data| format!(", {data}"));
+            internal_error(&error) + &data.unwrap_or_default()
+        }
+        reason => exit_name(reason),
+    })
+}

@@ -1,0 +1,200 @@
+//! A vCPU, and the plan's CPU state in KVM's terms.
+
+use std::marker::PhantomData;
+
+use firmware_less::cpu_state::{
+    CpuState, DescriptorTable, LocalApic, Msrs as PlannedMsrs, Registers, Segment,
+};
+use kvm_bindings::{
+    CpuId, Msrs, kvm_dtable, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment,
+    kvm_sregs,
+};
+use kvm_ioctls::VcpuFd;
+
+use super::{Error, during, memory::GuestMemory};
+
+const IA32_MISC_ENABLE: u32 = 0x1a0;
+const IA32_MTRR_DEF_TYPE: u32 = 0x2ff;
+
+/// Offsets in the local APIC's page. Intel SDM vol. 3A, table 11-1.
+mod lapic {
+    pub(super) const SPIV: usize = 0xf0;
+    pub(super) const LVT0: usize = 0x350;
+    pub(super) const LVT1: usize = 0x360;
+}
+
+/// A virtual CPU of a VM that sees memory for `'m`.
+#[derive(Debug)]
+pub(super) struct Vcpu<'m> {
+    /// The file that is the vCPU.
+    pub(super) fd: VcpuFd,
+    memory: PhantomData<&'m GuestMemory>,
+}
+
+impl<'m> Vcpu<'m> {
+    pub(super) fn new(fd: VcpuFd, _memory: &'m GuestMemory) -> Self {
+        Self { fd, memory: PhantomData }
+    }
+
+    /// Must come first: KVM checks registers against it.
+    pub(super) fn set_cpuid(&self, cpuid: &CpuId) -> Result<(), Error> {
+        self.fd.set_cpuid2(cpuid).map_err(during("KVM_SET_CPUID2"))
+    }
+
+    /// Sets what firmware sets on every processor, started or not.
+    pub(super) fn set_msrs(&self, planned: &PlannedMsrs) -> Result<(), Error> {
+        let wanted = [
+            (IA32_MTRR_DEF_TYPE, planned.mtrr_def_type),
+            (IA32_MISC_ENABLE, self.msr(IA32_MISC_ENABLE)? | planned.misc_enable_set),
+        ];
+        for (index, value) in wanted {
+            let accepted =
+                self.fd.set_msrs(&one_msr(index, value)).map_err(during("KVM_SET_MSRS"))?;
+            if accepted == 0 {
+                return Err(Error::Msr { index, value });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets everything that decides what the first instruction is and sees.
+    pub(super) fn set_registers(&self, state: &CpuState) -> Result<(), Error> {
+        let reset = self.fd.get_sregs().map_err(during("KVM_GET_SREGS"))?;
+        self.fd.set_sregs(&sregs(state, &reset)).map_err(during("KVM_SET_SREGS"))?;
+        self.fd.set_regs(&regs(&state.registers)).map_err(during("KVM_SET_REGS"))?;
+        let fpu = kvm_fpu { fcw: state.fcw, mxcsr: state.mxcsr, ..kvm_fpu::default() };
+        self.fd.set_fpu(&fpu).map_err(during("KVM_SET_FPU"))
+    }
+
+    /// Sets the local APIC, which is there when the interrupt chip is KVM's.
+    pub(super) fn set_local_apic(&self, planned: &LocalApic) -> Result<(), Error> {
+        let mut apic = self.fd.get_lapic().map_err(during("KVM_GET_LAPIC"))?;
+        set_apic_register(&mut apic, lapic::SPIV, planned.spiv);
+        set_apic_register(&mut apic, lapic::LVT0, planned.lvt0);
+        set_apic_register(&mut apic, lapic::LVT1, planned.lvt1);
+        self.fd.set_lapic(&apic).map_err(during("KVM_SET_LAPIC"))
+    }
+
+    fn msr(&self, index: u32) -> Result<u64, Error> {
+        let mut msrs = one_msr(index, 0);
+        self.fd.get_msrs(&mut msrs).map_err(during("KVM_GET_MSRS"))?;
+        Ok(msrs.as_slice().first().map_or(0, |msr| msr.data))
+    }
+}
+
+fn one_msr(index: u32, data: u64) -> Msrs {
+    let entry = kvm_msr_entry { index, data, ..kvm_msr_entry::default() };
+    Msrs::from_entries(&[entry]).unwrap_or_else(|_| unreachable!("KVM takes more MSRs than one"))
+}
+
+fn regs(planned: &Registers) -> kvm_regs {
+    kvm_regs {
+        rax: planned.rax,
+        rbx: planned.rbx,
+        rcx: planned.rcx,
+        rdx: planned.rdx,
+        rsi: planned.rsi,
+        rdi: planned.rdi,
+        rsp: planned.rsp,
+        rbp: planned.rbp,
+        r8: planned.r8,
+        r9: planned.r9,
+        r10: planned.r10,
+        r11: planned.r11,
+        r12: planned.r12,
+        r13: planned.r13,
+        r14: planned.r14,
+        r15: planned.r15,
+        rip: planned.rip,
+        rflags: planned.rflags,
+    }
+}
+
+/// `reset` gives what the plan says nothing of: CR2, CR8, the APIC base. The
+/// control registers are assigned, never merged: reset leaves CR0.CD and NW set.
+fn sregs(state: &CpuState, reset: &kvm_sregs) -> kvm_sregs {
+    kvm_sregs {
+        cs: segment(&state.cs),
+        ds: segment(&state.ds),
+        es: segment(&state.es),
+        fs: segment(&state.fs),
+        gs: segment(&state.gs),
+        ss: segment(&state.ss),
+        tr: segment(&state.tr),
+        ldt: segment(&state.ldtr),
+        gdt: descriptor_table(state.gdtr),
+        idt: descriptor_table(state.idtr),
+        cr0: state.cr0,
+        cr3: state.cr3,
+        cr4: state.cr4,
+        efer: state.efer,
+        ..*reset
+    }
+}
+
+fn segment(planned: &Segment) -> kvm_segment {
+    kvm_segment {
+        base: planned.base,
+        limit: planned.limit,
+        selector: planned.selector,
+        type_: planned.kind,
+        present: planned.usable.into(),
+        dpl: 0,
+        db: planned.default_32.into(),
+        s: planned.code_or_data.into(),
+        l: planned.long.into(),
+        g: planned.granular.into(),
+        avl: 0,
+        unusable: (!planned.usable).into(),
+        padding: 0,
+    }
+}
+
+fn descriptor_table(planned: DescriptorTable) -> kvm_dtable {
+    kvm_dtable { base: planned.base, limit: planned.limit, ..kvm_dtable::default() }
+}
+
+fn set_apic_register(apic: &mut kvm_lapic_state, offset: usize, value: u32) {
+    for (byte, new) in apic.regs.iter_mut().skip(offset).zip(value.to_le_bytes()) {
+        *byte = new.cast_signed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CODE: Segment = Segment {
+        selector: 0x10,
+        base: 0,
+        limit: 0xffff_ffff,
+        kind: 0xb,
+        code_or_data: true,
+        long: true,
+        default_32: false,
+        granular: true,
+        usable: true,
+    };
+
+    #[test]
+    fn a_segment_keeps_every_attribute() {
+        let code = segment(&CODE);
+        assert_eq!((code.selector, code.limit, code.type_), (0x10, 0xffff_ffff, 0xb));
+        assert_eq!((code.present, code.s, code.l, code.db, code.g), (1, 1, 1, 0, 1));
+        assert_eq!(code.unusable, 0);
+    }
+
+    #[test]
+    fn an_unusable_segment_is_not_present() {
+        let none = segment(&Segment { usable: false, ..CODE });
+        assert_eq!((none.present, none.unusable), (0, 1));
+    }
+
+    #[test]
+    fn apic_registers_are_written_in_place() {
+        let mut apic = kvm_lapic_state::default();
+        set_apic_register(&mut apic, lapic::SPIV, 0x10f);
+        assert_eq!(apic.regs[0xf0..0xf4], [0x0f, 0x01, 0, 0]);
+        assert!(apic.regs[0xf4..].iter().chain(&apic.regs[..0xf0]).all(|byte| *byte == 0));
+    }
+}

@@ -1,0 +1,155 @@
+//! A VM and the memory it sees. All unsafe code of the program is in this file.
+#![expect(unsafe_code, reason = "shows memory to KVM and reads what KVM left there")]
+
+use std::{fs::File, io, os::fd::AsRawFd as _};
+
+use firmware_less::{
+    machine::{KVM_TSS, Machine, SERIAL_IRQ},
+    range::{PAGE, index},
+};
+use kvm_bindings::{kvm_run, kvm_userspace_memory_region};
+use kvm_ioctls::{Cap, Kvm, VmFd};
+use rustix::{mm::Advice, thread::Pid};
+use vm_memory::VolatileSlice;
+use vmm_sys_util::{eventfd::EventFd, signal::SIGRTMIN};
+
+use super::{Error, cpuid, during, memory::GuestMemory, vcpu::Vcpu};
+use crate::devices;
+
+/// A VM that has memory and nothing else yet.
+///
+/// Borrows the memory, as do its vCPUs: nothing of it runs when that is gone.
+#[derive(Debug)]
+pub(super) struct BareVm<'m> {
+    fd: VmFd,
+    memory: &'m GuestMemory,
+}
+
+impl<'m> BareVm<'m> {
+    pub(super) fn create(kvm: &Kvm, memory: &'m GuestMemory) -> Result<Self, Error> {
+        let fd = create_vm(kvm)?;
+        for (bank, slot) in memory.banks().iter().zip(0..) {
+            let range = bank.range();
+            let region = kvm_userspace_memory_region {
+                slot,
+                flags: 0,
+                guest_phys_addr: range.start(),
+                memory_size: range.len(),
+                userspace_addr: bank.whole().ptr_guard_mut().as_ptr() as u64,
+            };
+            // SAFETY: `whole` is mapped and as long as `range`. It stays mapped
+            // while this VM has vCPUs, since they borrow `memory` for 'm.
+            unsafe { fd.set_user_memory_region(region) }
+                .map_err(during("KVM_SET_USER_MEMORY_REGION"))?;
+        }
+        Ok(Self { fd, memory })
+    }
+
+    pub(super) fn create_vcpu(&self, id: u32) -> Result<Vcpu<'m>, Error> {
+        let fd = self.fd.create_vcpu(id.into()).map_err(during("KVM_CREATE_VCPU"))?;
+        Ok(Vcpu::new(fd, self.memory))
+    }
+}
+
+/// Creates an empty VM. A signal can interrupt that.
+fn create_vm(kvm: &Kvm) -> Result<VmFd, Error> {
+    loop {
+        match kvm.create_vm() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            result => return result.map_err(during("KVM_CREATE_VM")),
+        }
+    }
+}
+
+/// A VM with memory, interrupt controllers and vCPUs, not told yet where to begin.
+#[derive(Debug)]
+pub struct Vm<'m> {
+    pub(super) vcpus: Vec<Vcpu<'m>>,
+    pub(super) serial_interrupt: EventFd,
+    pub(super) memory: &'m GuestMemory,
+}
+
+impl<'m> Vm<'m> {
+    /// Makes a VM like `machine` over `memory`. That takes milliseconds on some
+    /// hosts; another thread can fill `memory` meanwhile.
+    pub fn create(machine: &Machine, memory: &'m GuestMemory) -> Result<Self, Error> {
+        let kvm = super::open()?;
+        let bare = BareVm::create(&kvm, memory)?;
+        let serial_interrupt = connect_interrupts(&bare.fd)?;
+        let supported = cpuid::Supported::by(&kvm, machine)?;
+        let deadline_timer = bare.fd.check_extension(Cap::TscDeadlineTimer);
+        let vcpus = (0..machine.cpus())
+            .map(|id| {
+                let vcpu = bare.create_vcpu(id)?;
+                vcpu.set_cpuid(&supported.of_vcpu(id, machine.cpus(), deadline_timer))?;
+                Ok(vcpu)
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Self { vcpus, serial_interrupt, memory })
+    }
+}
+
+/// Gives the VM its APICs and gives back the serial port's interrupt line.
+fn connect_interrupts(vm: &VmFd) -> Result<EventFd, Error> {
+    vm.set_identity_map_address(KVM_TSS.start()).map_err(during("KVM_SET_IDENTITY_MAP_ADDR"))?;
+    let tss = KVM_TSS.start().saturating_add(PAGE);
+    vm.set_tss_address(index(tss)).map_err(during("KVM_SET_TSS_ADDR"))?;
+    vm.create_irq_chip().map_err(during("KVM_CREATE_IRQCHIP"))?;
+    let line = devices::interrupt_line().map_err(Error::EventFd)?;
+    vm.register_irqfd(&line, SERIAL_IRQ).map_err(during("KVM_IRQFD"))?;
+    Ok(line)
+}
+
+/// Asks for huge pages under `memory`. A kernel without them refuses, and
+/// nothing but speed is lost.
+pub(super) fn prefer_huge_pages(memory: &VolatileSlice<'_>) {
+    let start = memory.ptr_guard_mut().as_ptr();
+    // SAFETY: the slice is a mapping of ours, and the advice changes what backs
+    // it, not what it holds.
+    let _ = unsafe { rustix::mm::madvise(start.cast(), memory.len(), Advice::LinuxHugepage) };
+}
+
+/// Reads from `file` at `offset` straight into guest memory; returns how many
+/// bytes were read, as `pread(2)` does.
+pub(super) fn pread(file: &File, offset: u64, into: &VolatileSlice<'_>) -> io::Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+    let start = into.ptr_guard_mut().as_ptr();
+    // SAFETY: the kernel writes at most `len` bytes from `start`, which the slice
+    // owns; guest memory is never seen through Rust references.
+    let read = unsafe { libc::pread(file.as_raw_fd(), start.cast(), into.len(), offset) };
+    match usize::try_from(read) {
+        Ok(read) => Ok(read),
+        Err(_negative) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// What KVM says of an internal error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InternalError {
+    /// Which kind.
+    pub(super) suberror: u32,
+    /// What comes with it.
+    pub(super) data: [u64; 16],
+    /// How much of `data` KVM wrote.
+    pub(super) data_len: usize,
+}
+
+impl InternalError {
+    /// Meaningful after KVM_EXIT_INTERNAL_ERROR only.
+    pub(super) fn of(run: &kvm_run) -> Self {
+        // SAFETY: integers in a page that KVM shares: whatever exit wrote them,
+        // every bit pattern is a value.
+        let internal = unsafe { run.__bindgen_anon_1.internal };
+        let data_len = internal.data.len().min(internal.ndata as usize);
+        Self { suberror: internal.suberror, data: internal.data, data_len }
+    }
+}
+
+/// Interrupts a thread of ours that may be in KVM_RUN.
+pub(super) fn interrupt(thread: Pid) {
+    let process = rustix::process::getpid().as_raw_pid();
+    // SAFETY: a call on integers. Where the thread has ended meanwhile it fails;
+    // where another of ours has its number by now, that one takes a signal that
+    // does nothing.
+    unsafe { libc::tgkill(process, thread.as_raw_pid(), SIGRTMIN()) };
+}
