@@ -58,7 +58,7 @@ pub fn hex(digest: &[u8]) -> String {
     let mut text = String::with_capacity(digest.len().saturating_mul(2));
     for byte in digest {
         // Writing to a string cannot fail.
-        drop(write!(text, "{byte:02x}"));
+        let _ = write!(text, "{byte:02x}");
     }
     text
 }

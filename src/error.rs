@@ -2,7 +2,11 @@
 
 use std::{io, path::PathBuf};
 
-use firmware_less::{handoff::kexec, kernel, machine, plan, uki::{self, handed}};
+use firmware_less::{
+    handoff::kexec,
+    kernel, machine, plan,
+    uki::{self, handed},
+};
 use thiserror::Error;
 
 use crate::{engine, exit, files};

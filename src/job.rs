@@ -60,9 +60,21 @@ impl Job {
     }
 
     /// Lays the hand-off out for `machine`.
-    pub fn open(files: &mut Files, path: &Path) -> Result<FileId, Error> {
-    let file = OpenFile::open(path)
-        .map_err(|source| Error::File { path: path.to_owned(), source })?;
+    pub fn lay_out(&self, machine: &Machine) -> Result<Kexec, Error> {
+        Kexec::new(machine, Platform::of(machine), &self.kernel, &self.handed, &self.kexec)
+            .map_err(|source| Error::Handoff { path: self.files.uki().path.clone(), source })
+    }
+}
+
+/// The machine that `options` ask for.
+pub fn machine(options: &JobOptions) -> Result<Machine, Error> {
+    let machine = Machine::new(options.memory, options.cpus).map_err(Error::Machine)?;
+    Ok(machine.with_leaf_size(options.leaf_size.into()).with_five_level(options.five_level))
+}
+
+fn open(files: &mut Files, path: &Path) -> Result<FileId, Error> {
+    let file =
+        OpenFile::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
     Ok(files.push(file))
 }
 

@@ -138,10 +138,9 @@ impl Time {
     fn of(timeline: &Timeline, milestone: Milestone, engine_counts_exits: bool) -> Self {
         match timeline.at(milestone) {
             Some(at) => Self::At { at_us: micros(at) },
-            None => Self::Unseen {
-                at_us: None,
-                reason: milestone.reason_unseen(engine_counts_exits),
-            },
+            None => {
+                Self::Unseen { at_us: None, reason: milestone.reason_unseen(engine_counts_exits) }
+            }
         }
     }
 }

@@ -85,8 +85,7 @@ pub struct Session {
 impl Session {
     /// A session whose console is standard input and output.
     pub fn new(limits: Limits, timeline: Timeline) -> io::Result<Self> {
-        let state =
-            State { end: None, panicked: false, last_output: limits.start, timeline };
+        let state = State { end: None, panicked: false, last_output: limits.start, timeline };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             over: AtomicBool::new(false),
@@ -161,7 +160,7 @@ impl Session {
 
     /// Waits until the run is over: ended by the engine, by a signal, by the
     /// time limit, by the escape key.
-    #[must_use]
+    #[expect(clippy::must_use_candidate, reason = "an engine may only need to know that")]
     pub fn wait(&self) -> End {
         loop {
             if let Some(signal) = self.signals.pending() {
@@ -210,8 +209,8 @@ impl Session {
             PollFd::new(self.signals.fd(), PollFlags::IN),
         ];
         // An interrupted or failed wait is only a short one.
-        drop(poll(&mut fds, timeout.as_ref()));
-        drop(rustix::io::read(&self.shared.wake, &mut [0; 8]));
+        let _ = poll(&mut fds, timeout.as_ref());
+        let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
     }
 }
 
@@ -262,7 +261,7 @@ impl Shared {
 
     fn wake(&self) {
         // Full means that it is awake already.
-        drop(rustix::io::write(&self.wake, &1u64.to_ne_bytes()));
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 }
 

@@ -11,7 +11,8 @@ use std::{
 
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
-    flag, low_level::pipe,
+    flag,
+    low_level::pipe,
 };
 
 use crate::outcome::Signal;

@@ -123,6 +123,10 @@ pub struct CpuState {
     pub cr4: u64,
     pub efer: u64,
     pub local_apic: LocalApic,
+    /// Interrupt mask of both 8259 PICs. At reset they are unmasked and have no
+    /// vectors: with LINT0 as ExtINT their first interrupt would be taken for
+    /// an exception.
+    pub pic_mask: u8,
     pub msrs: Msrs,
     /// x87 control word.
     pub fcw: u16,
@@ -167,6 +171,7 @@ impl fmt::Display for CpuState {
         writeln!(f, "idtr {:x} limit {:x}", self.idtr.base, self.idtr.limit)?;
         let apic = self.local_apic;
         writeln!(f, "apic spiv {:x}  lvt0 {:x}  lvt1 {:x}", apic.spiv, apic.lvt0, apic.lvt1)?;
+        writeln!(f, "pic  mask {:x}", self.pic_mask)?;
         writeln!(
             f,
             "msr  mtrr_def_type {:x}  misc_enable |= {:x}",

@@ -77,7 +77,7 @@ fn text(report: &Report<'_>, files: &Files) -> String {
     let mut text = String::new();
     let mut section = |title: &str, lines: Vec<String>| {
         // Writing to a string cannot fail.
-        drop(writeln!(text, "{title}\n  {}\n", lines.join("\n  ")));
+        let _ = writeln!(text, "{title}\n  {}\n", lines.join("\n  "));
     };
     section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
     section("command line", vec![report.cmdline.clone()]);
@@ -112,7 +112,13 @@ fn source(piece: &Piece, files: &Files) -> Option<String> {
 fn memory_map(plan: &BootPlan) -> Vec<String> {
     let line = |entry: &firmware_less::e820::Entry| {
         let range = entry.range;
-        format!("{:#014x}  {:#014x}  {:>10}  {}", range.start(), range.end(), size(range.len()), entry.kind)
+        format!(
+            "{:#014x}  {:#014x}  {:>10}  {}",
+            range.start(),
+            range.end(),
+            size(range.len()),
+            entry.kind
+        )
     };
     plan.memory_map().entries().iter().map(line).collect()
 }

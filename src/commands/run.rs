@@ -68,8 +68,7 @@ fn supervise(
 ) -> Result<(Outcome, Timeline), Error> {
     let console = |source| Error::Host { what: "can't set up the console", source };
     let interactive = is_interactive();
-    let limits =
-        Limits { start: timeline.start(), time_limit: options.timeout, interactive };
+    let limits = Limits { start: timeline.start(), time_limit: options.timeout, interactive };
     let session = Session::new(limits, timeline).map_err(console)?;
     let terminal = if interactive {
         say(ESCAPE_HINT);

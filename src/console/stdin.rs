@@ -52,7 +52,7 @@ impl Stdin {
 impl Drop for Stdin {
     fn drop(&mut self) {
         // The reader may be gone already; then nobody needs to be told.
-        drop(rustix::io::write(&*self.stop, &1u64.to_ne_bytes()));
+        let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
     }
 }
 

@@ -49,7 +49,8 @@ pub enum Error {
     #[error(
         "guest memory does not hold what was planned: its digest is {}, wanted {} \
          (did a file change meanwhile?)",
-        digest::hex(found), digest::hex(wanted)
+        digest::hex(found),
+        digest::hex(wanted)
     )]
     Digest {
         /// Over guest memory.

@@ -88,6 +88,8 @@ pub(super) fn state(machine: &Machine, layout: &Layout) -> CpuState {
         cr4: if machine.five_level() { CR4_PAE | CR4_LA57 } else { CR4_PAE },
         efer: EFER,
         local_apic: LOCAL_APIC,
+        // As the old kernel leaves them, arch/x86/kernel/i8259.c.
+        pic_mask: 0xff,
         msrs: MSRS,
         fcw: 0x37f,
         mxcsr: 0x1f80,
