@@ -1,0 +1,75 @@
+//! The program as a user runs it, and what it is run on.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use firmware_less::testing::{bzimage, uki};
+use tempfile::TempDir;
+
+/// A folder for one test, gone when the test is over.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    dir: TempDir,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a scratch folder") }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file and gives its path.
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, bytes).expect("a scratch file");
+        path
+    }
+
+    /// `ukivm` with `arguments`, run in this folder without standard input.
+    pub(crate) fn ukivm<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Ran {
+        let output = Command::new(env!("CARGO_BIN_EXE_ukivm"))
+            .args(arguments)
+            .current_dir(self.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("ukivm starts");
+        Ran::from(output)
+    }
+}
+
+/// How a run of the program went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ran {
+    /// The exit status; `None` where a signal ended it.
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            status: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+/// A UKI that is sound and boots nothing, the same bytes every time.
+pub(crate) fn sound_uki() -> Vec<u8> {
+    uki()
+        .section(".osrel", "ID=test\nPRETTY_NAME=\"Test\"\n")
+        .section(".cmdline", "console=ttyS0 quiet\n")
+        .section(".linux", bzimage().build())
+        .section(".initrd", [0x5a; 5000])
+        .build()
+}
