@@ -6,7 +6,7 @@
 //! over; then it stops its guest and reports.
 
 use std::{
-    io,
+    fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,11 +16,11 @@ use std::{
 
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
-    fd::OwnedFd,
+    fd::{AsFd, OwnedFd},
 };
 
 use crate::{
-    console::{Lines, Output, Sight, Stdin},
+    console::{Lines, Output, Sight, Source, Stdin},
     outcome::{End, Signal},
     signals::Signals,
     timeline::Timeline,
@@ -76,6 +76,7 @@ struct Shared {
 pub struct Session {
     shared: Arc<Shared>,
     output: Output,
+    input: Source,
     stdin: Mutex<Option<Stdin>>,
     seen_output: AtomicBool,
     signals: Signals,
@@ -85,7 +86,19 @@ pub struct Session {
 impl Session {
     /// A session whose console is standard input and output.
     pub fn new(limits: Limits, timeline: Timeline) -> io::Result<Self> {
-        let state = State { end: None, panicked: false, last_output: limits.start, timeline };
+        Self::with_console(io::stdin(), io::stdout(), limits, timeline)
+    }
+
+    /// A session whose console is what can be read from `input` and written to
+    /// `output`.
+    pub fn with_console(
+        input: impl AsFd + fmt::Debug + Send + Sync + 'static,
+        output: impl AsFd + Send + 'static,
+        limits: Limits,
+        timeline: Timeline,
+    ) -> io::Result<Self> {
+        let state =
+            State { end: None, panicked: false, last_output: limits.start, timeline };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             over: AtomicBool::new(false),
@@ -94,6 +107,7 @@ impl Session {
         let (watcher, closer) = (Arc::clone(&shared), Arc::clone(&shared));
         let mut lines = Lines::default();
         let output = Output::start(
+            output,
             move |bytes| {
                 lines.push(bytes, |sight| watcher.saw(sight));
                 watcher.wrote();
@@ -103,6 +117,7 @@ impl Session {
         Ok(Self {
             shared,
             output,
+            input: Arc::new(input),
             stdin: Mutex::new(None),
             seen_output: AtomicBool::new(false),
             signals: Signals::catch()?,
@@ -154,7 +169,7 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         let quit = move || shared.end(End::Interrupted { signal: Signal::Int });
         // Without a thread there is no input; the run itself can go on.
-        let stdin = Stdin::start(input, self.limits.interactive, quit).ok();
+        let stdin = Stdin::start(Arc::clone(&self.input), input, self.limits.interactive, quit).ok();
         *self.stdin.lock().unwrap_or_else(PoisonError::into_inner) = stdin;
     }
 

@@ -9,7 +9,7 @@ mod terminal;
 
 pub(crate) use lines::{Lines, Sight};
 pub(crate) use output::Output;
-pub(crate) use stdin::Stdin;
+pub(crate) use stdin::{Source, Stdin};
 pub use terminal::{Terminal, is_interactive};
 
 /// How the escape key is named to the user.

@@ -1,4 +1,4 @@
-//! Console output on its way to standard output.
+//! Console output on its way out.
 //!
 //! A vCPU puts bytes into a bounded queue; a thread of its own writes them out.
 //! So a burst of output costs the guest no system call a byte, and what is read
@@ -37,8 +37,9 @@ pub(crate) struct Output {
 
 impl Output {
     /// Starts the writer. It calls `written` with what it wrote, and `failed`
-    /// once when standard output takes no more.
+    /// once when `to` takes no more.
     pub(crate) fn start(
+        to: impl AsFd + Send + 'static,
         mut written: impl FnMut(&[u8]) + Send + 'static,
         failed: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
@@ -47,7 +48,7 @@ impl Output {
         let writer = move || {
             let mut failed = Some(failed);
             while let Some(bytes) = taker.take() {
-                if failed.is_some() && write_all(io::stdout(), &bytes).is_err() {
+                if failed.is_some() && write_all(&to, &bytes).is_err() {
                     if let Some(failed) = failed.take() {
                         failed();
                     }

@@ -1,7 +1,7 @@
 //! Standard input on its way to the guest.
 
 use std::{
-    io,
+    fmt, io,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
-    fd::OwnedFd,
+    fd::{AsFd, OwnedFd},
 };
 
 use super::{escape::Escape, terminal};
@@ -21,6 +21,14 @@ const PENDING_MAX: usize = 4096;
 /// How often a guest that had no room is asked again.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// What can be read from by a thread of its own.
+pub(crate) trait Readable: AsFd + fmt::Debug + Send + Sync {}
+
+impl<T: AsFd + fmt::Debug + Send + Sync> Readable for T {}
+
+/// What is read from.
+pub(crate) type Source = Arc<dyn Readable>;
+
 /// The thread that reads standard input; it stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Stdin {
@@ -28,21 +36,24 @@ pub(crate) struct Stdin {
 }
 
 impl Stdin {
-    /// Starts reading for `input`. With `interactive`, calls `quit` when the
-    /// escape key was pressed. The end of input ends the reading, not the run.
+    /// Starts reading `from` for `input`. With `interactive`, calls `quit` when
+    /// the escape key was pressed. The end of input ends the reading, not the run.
     pub(crate) fn start(
+        from: Source,
         input: Arc<dyn Input>,
         interactive: bool,
         quit: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let is_readable = terminal::is_readable(from.as_fd());
         let reader = Reader {
+            from,
             stop: Arc::clone(&stop),
             input,
             pending: Vec::new(),
             escape: interactive.then(Escape::default),
         };
-        if terminal::is_readable() {
+        if is_readable {
             thread::Builder::new().name("stdin".into()).spawn(move || reader.run(&quit))?;
         }
         Ok(Self { stop })
@@ -57,6 +68,7 @@ impl Drop for Stdin {
 }
 
 struct Reader {
+    from: Source,
     stop: Arc<OwnedFd>,
     input: Arc<dyn Input>,
     pending: Vec<u8>,
@@ -81,10 +93,9 @@ impl Reader {
     /// Waits until there is something to do.
     fn wait(&self, open: bool) -> Ready {
         let room = self.escape.is_some() || self.pending.len() < PENDING_MAX;
-        let stdin = io::stdin();
         let mut fds = vec![PollFd::new(&self.stop, PollFlags::IN)];
         if open && room {
-            fds.push(PollFd::new(&stdin, PollFlags::IN));
+            fds.push(PollFd::from_borrowed_fd(self.from.as_fd(), PollFlags::IN));
         }
         let retry = (!self.pending.is_empty()).then_some(RETRY);
         let timeout = retry.and_then(|retry| Timespec::try_from(retry).ok());
@@ -102,7 +113,7 @@ impl Reader {
     /// Reads what is there; whether there may be more to come.
     fn read(&mut self, quit: &dyn Fn()) -> bool {
         let mut buffer = [0; 1024];
-        let count = match rustix::io::read(io::stdin(), &mut buffer) {
+        let count = match rustix::io::read(self.from.as_fd(), &mut buffer) {
             Ok(0) => return false,
             Ok(count) => count,
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return true,

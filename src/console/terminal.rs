@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use rustix::{
+    fd::BorrowedFd,
     process::getpgrp,
     termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
 };
@@ -15,9 +16,9 @@ pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && is_foreground()
 }
 
-/// Whether reading standard input would not stop us as a background job.
-pub(super) fn is_readable() -> bool {
-    !io::stdin().is_terminal() || is_foreground()
+/// Whether reading `fd` would not stop us as a background job.
+pub(super) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    !fd.is_terminal() || tcgetpgrp(fd).is_ok_and(|group| group == getpgrp())
 }
 
 fn is_foreground() -> bool {
