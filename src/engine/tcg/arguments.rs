@@ -1,0 +1,121 @@
+//! QEMU's command line.
+
+use std::os::fd::RawFd;
+
+use firmware_less::machine::{Machine, port};
+
+/// The numbers of the files that QEMU inherits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    pub(super) ram: RawFd,
+    pub(super) rom: RawFd,
+    pub(super) log: RawFd,
+    pub(super) qmp: RawFd,
+    pub(super) serial: RawFd,
+    pub(super) exit: RawFd,
+    pub(super) milestone: RawFd,
+}
+
+/// QEMU's arguments for `machine`: a CPU, the few devices that the guest is
+/// told of, and nothing to boot but our ROM, which it does not run before QMP
+/// says so.
+///
+/// QEMU adds no tables and no firmware of its own. A reset pauses it, so that
+/// registers can still be asked for.
+pub(super) fn arguments(machine: &Machine, numbers: Numbers) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
+
+    add("-M", MACHINE.join(","));
+    add("-accel", "tcg,thread=multi".to_owned());
+    add("-cpu", CPU.to_owned());
+    let cpus = machine.cpus();
+    add("-smp", format!("cpus={cpus},sockets=1,cores={cpus},threads=1"));
+    let size = machine.memory();
+    add("-m", format!("{}M", size >> 20));
+    let ram = file(numbers.ram);
+    add("-object", format!("memory-backend-file,id=ram,size={size},mem-path={ram},share=on"));
+    add("-bios", file(numbers.rom));
+
+    for (id, number) in [
+        ("qmp", numbers.qmp),
+        ("serial", numbers.serial),
+        ("exit", numbers.exit),
+        ("milestone", numbers.milestone),
+    ] {
+        add("-chardev", format!("socket,id={id},fd={number}"));
+    }
+    add("-mon", "chardev=qmp,mode=control".to_owned());
+    add("-serial", "chardev:serial".to_owned());
+    for (id, port) in [("exit", port::EXIT), ("milestone", port::MILESTONE)] {
+        add("-device", format!("isa-debugcon,iobase={port:#x},readback=0xff,chardev={id}"));
+    }
+    add("-device", format!("isa-debug-exit,iobase={:#x},iosize=1", port::SLEEP_CONTROL));
+    add("-device", format!("pvpanic,ioport={:#x}", port::PVPANIC));
+
+    add("-action", "reboot=shutdown,shutdown=pause,panic=none".to_owned());
+    add("-d", "cpu_reset".to_owned());
+    add("-D", file(numbers.log));
+    arguments.extend(["-nodefaults", "-no-user-config", "-S"].map(str::to_owned));
+    arguments.extend(["-display", "none"].map(str::to_owned));
+    arguments
+}
+
+/// The path under which a process opens its own file of that number.
+fn file(number: RawFd) -> String {
+    format!("/proc/self/fd/{number}")
+}
+
+const CPU: &str = "max";
+
+/// The q35 board without what the guest is not told of.
+const MACHINE: [&str; 12] = [
+    "q35",
+    "memory-backend=ram",
+    "max-ram-below-4g=2G",
+    "acpi=off",
+    "dump-guest-core=off",
+    "hpet=off",
+    "mem-merge=off",
+    "pit=off",
+    "sata=off",
+    "smbus=off",
+    "smm=off",
+    "vmport=off",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMBERS: Numbers =
+        Numbers { ram: 3, rom: 4, log: 5, qmp: 6, serial: 7, exit: 8, milestone: 9 };
+
+    #[test]
+    fn qemu_gets_these_arguments() {
+        let machine = Machine::new(3 << 30, 2).unwrap();
+        assert_eq!(
+            arguments(&machine, NUMBERS).join(" "),
+            "-M q35,memory-backend=ram,max-ram-below-4g=2G,acpi=off,dump-guest-core=off,hpet=off,\
+             mem-merge=off,pit=off,sata=off,smbus=off,smm=off,vmport=off \
+             -accel tcg,thread=multi -cpu max -smp cpus=2,sockets=1,cores=2,threads=1 -m 3072M \
+             -object memory-backend-file,id=ram,size=3221225472,mem-path=/proc/self/fd/3,share=on \
+             -bios /proc/self/fd/4 -chardev socket,id=qmp,fd=6 -chardev socket,id=serial,fd=7 \
+             -chardev socket,id=exit,fd=8 -chardev socket,id=milestone,fd=9 \
+             -mon chardev=qmp,mode=control -serial chardev:serial \
+             -device isa-debugcon,iobase=0xf4,readback=0xff,chardev=exit \
+             -device isa-debugcon,iobase=0xf5,readback=0xff,chardev=milestone \
+             -device isa-debug-exit,iobase=0x520,iosize=1 -device pvpanic,ioport=0x505 \
+             -action reboot=shutdown,shutdown=pause,panic=none -d cpu_reset \
+             -D /proc/self/fd/5 -nodefaults -no-user-config -S -display none"
+        );
+    }
+
+    #[test]
+    fn qemu_is_never_told_what_to_boot() {
+        let arguments = arguments(&Machine::new(1 << 30, 1).unwrap(), NUMBERS);
+        for option in ["-kernel", "-initrd", "-append", "-drive", "-fw_cfg", "-dtb"] {
+            assert!(!arguments.iter().any(|argument| argument == option), "{option}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What connects us and QEMU: sockets and anonymous files, nothing with a name.
+
+use std::{
+    fs::File,
+    io::{self, PipeReader, PipeWriter},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::{fs::FileExt as _, net::UnixStream},
+    },
+};
+
+use rustix::fs::MemfdFlags;
+
+use super::{Error, arguments::Numbers, memory::Memory};
+
+/// Our ends.
+#[derive(Debug)]
+pub(super) struct Channels {
+    /// QMP.
+    pub(super) qmp: UnixStream,
+    /// The serial port.
+    pub(super) serial: UnixStream,
+    /// What the guest writes to the exit port.
+    pub(super) exit: UnixStream,
+    /// What the guest writes to the milestone port.
+    pub(super) milestone: UnixStream,
+    /// QEMU's log.
+    pub(super) log: Text,
+    /// QEMU's output and error.
+    pub(super) said: Text,
+}
+
+/// QEMU's ends, and their numbers.
+#[derive(Debug)]
+pub(super) struct QemuEnds {
+    pub(super) numbers: Numbers,
+    pub(super) files: Vec<OwnedFd>,
+}
+
+impl Channels {
+    /// Everything between us and a QEMU that runs `rom` over `memory`.
+    pub(super) fn open(memory: &Memory, rom: &[u8]) -> Result<(Self, QemuEnds), Error> {
+        let (qmp, their_qmp) = pair("a QMP socket")?;
+        let (serial, their_serial) = pair("a serial socket")?;
+        let (exit, their_exit) = pair("an exit port socket")?;
+        let (milestone, their_milestone) = pair("a milestone port socket")?;
+        let log = Text::create("QEMU's log")?;
+        let said = Text::create("QEMU's error output")?;
+
+        let mut files = Vec::new();
+        let mut give = |file: OwnedFd| {
+            let number = file.as_raw_fd();
+            files.push(file);
+            number
+        };
+        let numbers = Numbers {
+            ram: give(made("QEMU's guest RAM", memory.file().try_clone())?.into()),
+            rom: give(made("the boot ROM", rom_file(rom))?.into()),
+            log: give(made("QEMU's log", log.0.try_clone())?.into()),
+            qmp: give(their_qmp.into()),
+            serial: give(their_serial.into()),
+            exit: give(their_exit.into()),
+            milestone: give(their_milestone.into()),
+        };
+        let channels = Self { qmp, serial, exit, milestone, log, said };
+        Ok((channels, QemuEnds { numbers, files }))
+    }
+}
+
+impl Channels {
+    /// A second handle to the serial port, for input.
+    pub(super) fn serial_input(&self) -> Result<UnixStream, Error> {
+        made("a serial socket", self.serial.try_clone())
+    }
+}
+
+/// Two ends that tell that a session is over: the one can be read when the
+/// other is dropped.
+pub(super) fn over() -> Result<(PipeReader, PipeWriter), Error> {
+    made("a pipe", io::pipe())
+}
+
+/// An anonymous file that QEMU writes text to.
+#[derive(Debug)]
+pub(super) struct Text(File);
+
+impl Text {
+    fn create(what: &'static str) -> Result<Self, Error> {
+        made(what, anonymous_file()).map(Self)
+    }
+
+    /// The file, for QEMU to write to.
+    pub(super) fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// The end of what was written so far.
+    pub(super) fn tail(&self) -> String {
+        const MAX: u64 = 1 << 16;
+        let len = self.0.metadata().map_or(0, |metadata| metadata.len());
+        let mut bytes = vec![0; firmware_less::range::index(len.min(MAX))];
+        match self.0.read_exact_at(&mut bytes, len.saturating_sub(MAX)) {
+            Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(_) => String::new(),
+        }
+    }
+}
+
+fn pair(what: &'static str) -> Result<(UnixStream, UnixStream), Error> {
+    made(what, UnixStream::pair())
+}
+
+fn rom_file(rom: &[u8]) -> io::Result<File> {
+    let file = anonymous_file()?;
+    file.write_all_at(rom, 0)?;
+    Ok(file)
+}
+
+fn anonymous_file() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("ukivm", MemfdFlags::CLOEXEC)?.into())
+}
+
+fn made<T>(what: &'static str, result: io::Result<T>) -> Result<T, Error> {
+    result.map_err(|source| Error::Channel { what, source })
+}

@@ -1,0 +1,123 @@
+//! A child process that ends when we do, however we end.
+#![expect(unsafe_code, reason = "Command::pre_exec, to ask for the death signal after fork")]
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    marker::PhantomData,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
+};
+
+use rustix::{
+    io::FdFlags,
+    process::{Pid, Signal},
+};
+
+/// A running child; killed when dropped.
+///
+/// The kernel kills it when the *thread* that started it ends, so it is not
+/// `Send`: it can't outlive that thread by mistake.
+#[derive(Debug)]
+pub(super) struct Child {
+    inner: std::process::Child,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Child {
+    /// Starts `program` with nothing on its standard input and `said` as its
+    /// output and error. It inherits `files` under the numbers they have here;
+    /// our copies are closed.
+    pub(super) fn start(
+        program: &Path,
+        arguments: &[impl AsRef<OsStr>],
+        files: Vec<OwnedFd>,
+        said: &File,
+    ) -> io::Result<Self> {
+        let parent = rustix::process::getpid();
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null());
+        command.stdout(said.try_clone()?).stderr(said.try_clone()?);
+        let prepare = move || detach(parent, &files);
+        // SAFETY: `detach` only makes system calls, all of them allowed between
+        // fork and exec: no allocation, no lock, nothing of the parent's state.
+        unsafe { command.pre_exec(prepare) };
+        Ok(Self { inner: command.spawn()?, not_send: PhantomData })
+    }
+
+    /// Ends the child at once. Nothing to do if it has ended.
+    pub(super) fn kill(&mut self) {
+        self.inner.kill().ok();
+    }
+
+    /// Waits until the child has ended.
+    pub(super) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.inner.wait()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+        self.wait().ok();
+    }
+}
+
+/// In the child: out of the terminal's reach, bound to `parent`'s life, and
+/// with `files` kept open over exec.
+fn detach(parent: Pid, files: &[OwnedFd]) -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The parent may have ended before the line above.
+    if rustix::process::getppid() != Some(parent) {
+        return Err(rustix::io::Errno::SRCH.into());
+    }
+    for file in files {
+        rustix::io::fcntl_setfd(file, FdFlags::empty())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read as _, os::fd::AsRawFd as _, path::Path};
+
+    use rustix::fs::MemfdFlags;
+
+    use super::*;
+
+    fn shell(script: &str, files: Vec<OwnedFd>) -> (Child, File) {
+        let said = File::from(rustix::fs::memfd_create("said", MemfdFlags::CLOEXEC).unwrap());
+        let child = Child::start(Path::new("/bin/sh"), &["-c", script], files, &said).unwrap();
+        (child, said)
+    }
+
+    #[test]
+    fn a_child_inherits_the_files_it_is_given_under_their_numbers() {
+        let (mut ours, theirs) = io::pipe().unwrap();
+        let script = format!("echo through >/proc/self/fd/{}", theirs.as_raw_fd());
+        let (mut child, _) = shell(&script, vec![theirs.into()]);
+        let mut through = String::new();
+        ours.read_to_string(&mut through).unwrap();
+        assert_eq!(through, "through\n");
+        assert!(child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_child_is_its_own_session_so_that_the_terminals_signals_pass_it_by() {
+        let (child, _) = shell("sleep 60", Vec::new());
+        let pid = Pid::from_raw(child.inner.id().try_into().unwrap()).unwrap();
+        assert_eq!(rustix::process::getsid(Some(pid)).unwrap(), pid);
+    }
+
+    #[test]
+    fn a_child_ends_with_the_thread_that_started_it() {
+        let (mut ours, theirs) = io::pipe().unwrap();
+        let start = move || std::mem::forget(shell("sleep 60", vec![theirs.into()]));
+        std::thread::spawn(start).join().unwrap();
+        let mut nothing = Vec::new();
+        assert_eq!(ours.read_to_end(&mut nothing).unwrap(), 0, "ends when the child does");
+    }
+}

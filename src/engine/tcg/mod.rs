@@ -1,0 +1,184 @@
+//! The TCG engine: QEMU's TCG as a CPU over our own plan.
+//!
+//! We fill guest RAM, a shared anonymous file, and make a boot ROM that sets the
+//! CPU state of the plan and jumps to the kernel. QEMU supplies the CPU and the
+//! q35 chipset, whose serial port, PM timer and registers are those that
+//! [`Machine`] describes. It loads nothing and boots nothing: it is never given
+//! a kernel, an initrd, a command line or firmware.
+//!
+//! [`Milestone::FirstEntry`] is the moment when QEMU, all set up, is told to let
+//! the CPU run; the ROM's some 60 instructions are the first it runs. Exits
+//! can't be counted, since none comes to us.
+//!
+//! [`Milestone::FirstEntry`]: crate::session::Milestone::FirstEntry
+
+mod arguments;
+mod channels;
+mod child;
+mod crash;
+mod ending;
+mod error;
+mod memory;
+mod qemu;
+mod qmp;
+mod reset_log;
+mod rom;
+mod serial;
+mod watch;
+
+#[cfg(test)]
+#[path = "../../../tests/support/cpu_state.rs"]
+mod cpu_state;
+
+use std::{io, path::PathBuf, sync::Arc, thread};
+
+use firmware_less::{
+    machine::Machine,
+    plan::{BootPlan, Content, FileSlice, Placement},
+    range::GuestRange,
+};
+
+use self::{
+    channels::{Channels, QemuEnds},
+    child::Child,
+    crash::Named,
+    serial::SerialInput,
+    watch::Watch,
+};
+pub use self::{
+    error::Error,
+    memory::Memory,
+    qemu::{OVERRIDE, QemuFound, qemu},
+    rom::Error as StateError,
+};
+use crate::{files::Files, outcome::Outcome, session::Session};
+
+/// A machine with empty memory.
+#[derive(Debug)]
+pub struct Vm {
+    machine: Machine,
+    program: PathBuf,
+    memory: Memory,
+}
+
+/// A machine that holds a plan.
+#[derive(Debug)]
+pub struct LoadedVm {
+    machine: Machine,
+    program: PathBuf,
+    memory: Arc<Memory>,
+    rom: Vec<u8>,
+    /// What lies where, to name it should the guest crash there.
+    ranges: Vec<Named>,
+}
+
+impl Vm {
+    /// Finds QEMU and makes the memory; QEMU itself starts with the run.
+    pub fn create(machine: &Machine) -> Result<Self, Error> {
+        let program = qemu::find()?;
+        let size = machine.memory();
+        let memory = Memory::create(machine).map_err(|source| Error::Memory { size, source })?;
+        Ok(Self { machine: machine.clone(), program, memory })
+    }
+
+    /// Fills memory as `plan` says.
+    pub fn load(mut self, plan: &BootPlan, files: &Files) -> Result<LoadedVm, Error> {
+        let rom = rom::boot_rom(plan.cpu())?;
+        for placement in plan.placements() {
+            check_visible(placement)?;
+            self.fill(placement, files)?;
+        }
+        let named = |placement: &Placement| (placement.name, placement.range);
+        Ok(LoadedVm {
+            machine: self.machine,
+            program: self.program,
+            memory: Arc::new(self.memory),
+            rom,
+            ranges: plan.placements().iter().map(named).collect(),
+        })
+    }
+
+    fn fill(&mut self, placement: &Placement, files: &Files) -> Result<(), Error> {
+        let name = placement.name;
+        for piece in &placement.pieces {
+            let address = placement.range.start().saturating_add(piece.offset);
+            match &piece.content {
+                Content::Bytes(bytes) => self
+                    .memory
+                    .write(address, bytes)
+                    .map_err(|source| Error::Fill { name, source })?,
+                Content::File(slice) => self.copy(name, *slice, address, files)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(
+        &mut self,
+        name: &'static str,
+        FileSlice { file: id, range }: FileSlice,
+        address: u64,
+        files: &Files,
+    ) -> Result<(), Error> {
+        let file = files.get(id).ok_or(Error::NoFile { name, file: id })?;
+        let path = || file.path.clone();
+        let copied = self.memory.copy_from(&file.file, range, address);
+        let copied = copied.map_err(|source| Error::Copy { path: path(), name, source })?;
+        if copied < range.len() {
+            let found = range.offset().saturating_add(copied);
+            return Err(Error::Shrunk { path: path(), wanted: range.end(), found });
+        }
+        Ok(())
+    }
+}
+
+/// RAM that the guest can't see: QEMU shows ROM there.
+const BEHIND_ROM: GuestRange = GuestRange::constant(0xc_0000, 0x2_0000);
+
+fn check_visible(placement: &Placement) -> Result<(), Error> {
+    let (name, at) = (placement.name, placement.range);
+    match [BEHIND_ROM, rom::SHOWN_AT].into_iter().find(|rom| rom.overlaps(at)) {
+        Some(rom) => Err(Error::BehindRom { name, at, rom }),
+        None => Ok(()),
+    }
+}
+
+impl LoadedVm {
+    /// Guest memory; it can be read while the guest runs, and afterwards.
+    #[must_use]
+    pub fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
+    }
+
+    /// Shows the bytes of `range` to `take`, ascending, a piece at a time.
+    pub fn read_memory(&self, range: GuestRange, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        self.memory.read(range, take)
+    }
+
+    /// Runs the guest until `session` is over.
+    ///
+    /// QEMU is bound to the calling thread's life and ends with it.
+    pub fn run(self, session: &Session) -> Result<Outcome, Error> {
+        let (channels, QemuEnds { numbers, files }) = Channels::open(&self.memory, &self.rom)?;
+        let input = channels.serial_input()?;
+        let (over, end) = channels::over()?;
+        let arguments = arguments::arguments(&self.machine, numbers);
+        let mut child = Child::start(&self.program, &arguments, files, channels.said.file())
+            .map_err(|source| Error::Start { path: self.program, source })?;
+        session.attach_input(Arc::new(SerialInput(input)));
+
+        let dump = thread::scope(|scope| {
+            scope.spawn(move || {
+                session.wait();
+                drop(end);
+            });
+            let console = scope.spawn(|| serial::pump(&channels.serial, session));
+            let seen = Watch::new(session, &channels, &mut child, over).run();
+            // The run is over when its last output has been passed on.
+            console.join().ok();
+            session.end(ending::end(&seen, child.wait(), &channels.said.tail()));
+            seen.dump
+        });
+        Ok(Outcome { end: session.wait(), exits: None, crash: dump.report(&self.ranges) })
+    }
+}

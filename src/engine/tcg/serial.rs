@@ -1,0 +1,69 @@
+//! The guest's serial port: a socket whose other end QEMU has.
+
+use std::{
+    io::{ErrorKind, Read as _},
+    os::unix::net::UnixStream,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    net::SendFlags,
+};
+
+use crate::session::{Input, Session};
+
+/// Passes what the guest writes to `session`, until QEMU ends.
+pub(super) fn pump(mut serial: &UnixStream, session: &Session) {
+    let mut buffer = [0; 4096];
+    loop {
+        match serial.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(len) => session.output(buffer.get(..len).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Console input for the guest.
+#[derive(Debug)]
+pub(super) struct SerialInput(pub(super) UnixStream);
+
+impl Input for SerialInput {
+    fn take(&self, bytes: &[u8]) -> usize {
+        const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+        let mut ready = [PollFd::new(&self.0, PollFlags::OUT)];
+        match rustix::event::poll(&mut ready, Some(&PATIENCE)) {
+            Ok(1) => {
+                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                rustix::net::send(&self.0, bytes, flags).unwrap_or(0)
+            }
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_is_taken_as_long_as_there_is_room() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let input = SerialInput(ours);
+        assert_eq!(input.take(b"uname"), 5);
+        let mut taken = [0; 5];
+        (&theirs).read_exact(&mut taken).unwrap();
+        assert_eq!(&taken, b"uname");
+
+        while input.take(&[0; 4096]) > 0 {}
+        assert_eq!(input.take(b"x"), 0);
+    }
+
+    #[test]
+    fn a_qemu_that_is_gone_takes_nothing() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        assert_eq!(SerialInput(ours).take(b"x"), 0);
+    }
+}

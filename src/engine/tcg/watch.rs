@@ -1,0 +1,200 @@
+//! Watching a running QEMU until it ends.
+
+use std::{
+    io::PipeReader,
+    os::fd::{AsFd as _, BorrowedFd},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::{
+    channels::Channels,
+    child::Child,
+    crash::{self, Dump},
+    qmp::{self, Lines, Message},
+    reset_log,
+};
+use crate::{
+    outcome::{End, ResetBy},
+    session::{Milestone, Session},
+};
+
+/// How long a guest that is to be ended may take to show its registers.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What was seen of a run.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// How the guest ended it, where that was told before QEMU ended.
+    pub(super) end: Option<End>,
+    /// Registers and code at that moment, where they are of interest.
+    pub(super) dump: Dump,
+}
+
+/// A running QEMU and the session it runs for.
+#[derive(Debug)]
+pub(super) struct Watch<'a> {
+    session: &'a Session,
+    channels: &'a Channels,
+    child: &'a mut Child,
+    /// Its other end is closed when the session is over.
+    over: PipeReader,
+    lines: Lines,
+    /// Set while the guest's registers are asked for.
+    deadline: Option<Instant>,
+    seen: Seen,
+}
+
+/// Where news comes from. In this order, so that a status that the guest wrote
+/// is seen before what it did next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    ExitPort,
+    MilestonePort,
+    Qmp,
+    SessionOver,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(
+        session: &'a Session,
+        channels: &'a Channels,
+        child: &'a mut Child,
+        over: PipeReader,
+    ) -> Self {
+        let (lines, seen) = (Lines::default(), Seen::default());
+        Self { session, channels, child, over, lines, deadline: None, seen }
+    }
+
+    /// Acts on what QEMU says until it has closed its channels, which it does by
+    /// ending.
+    pub(super) fn run(mut self) -> Seen {
+        use Source::{ExitPort, MilestonePort, Qmp, SessionOver};
+        let mut open = vec![ExitPort, MilestonePort, Qmp, SessionOver];
+        while open.iter().any(|source| *source != SessionOver) {
+            for source in self.ready(&open) {
+                let mut buffer = [0; 4096];
+                match self.read(source, &mut buffer) {
+                    0 => open.retain(|other| *other != source),
+                    len => self.news(source, buffer.get(..len).unwrap_or_default()),
+                }
+                if source == SessionOver {
+                    self.session_over();
+                }
+            }
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.child.kill();
+            }
+        }
+        self.seen
+    }
+
+    /// Waits until there is something to read, or the deadline.
+    fn ready(&self, open: &[Source]) -> Vec<Source> {
+        let mut fds: Vec<_> = open
+            .iter()
+            .map(|source| PollFd::from_borrowed_fd(self.fd(*source), PollFlags::IN))
+            .collect();
+        let timeout =
+            self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = timeout.and_then(|duration| Timespec::try_from(duration).ok());
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => open
+                .iter()
+                .zip(&fds)
+                .filter(|(_, fd)| !fd.revents().is_empty())
+                .map(|(source, _)| *source)
+                .collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn fd(&self, source: Source) -> BorrowedFd<'_> {
+        match source {
+            Source::ExitPort => self.channels.exit.as_fd(),
+            Source::MilestonePort => self.channels.milestone.as_fd(),
+            Source::Qmp => self.channels.qmp.as_fd(),
+            Source::SessionOver => self.over.as_fd(),
+        }
+    }
+
+    /// The number of bytes read; 0 at the end and for a broken channel.
+    fn read(&self, source: Source, buffer: &mut [u8]) -> usize {
+        rustix::io::retry_on_intr(|| rustix::io::read(self.fd(source), &mut *buffer)).unwrap_or(0)
+    }
+
+    fn news(&mut self, source: Source, bytes: &[u8]) {
+        match source {
+            Source::ExitPort => {
+                let status = bytes.first().copied().unwrap_or_default();
+                self.end(End::Status { status });
+            }
+            Source::MilestonePort => {
+                for number in bytes {
+                    self.session.mark(Milestone::Guest(*number));
+                }
+            }
+            Source::Qmp => {
+                for message in self.lines.feed(bytes) {
+                    self.message(message);
+                }
+            }
+            Source::SessionOver => {}
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Greeting => {
+                self.session.mark(Milestone::FirstEntry);
+                qmp::start(&self.channels.qmp);
+            }
+            Message::Shutdown { reason } => self.shutdown(&reason),
+            Message::Panicked => self.session.panicked(),
+            Message::Printed { command, text } => {
+                self.seen.dump.add(command, text);
+                if self.seen.dump.is_complete() {
+                    self.child.kill();
+                }
+            }
+            Message::Other => {}
+        }
+    }
+
+    /// QEMU has paused, or it ends by itself.
+    fn shutdown(&mut self, reason: &str) {
+        match reason {
+            "guest-shutdown" => self.end(End::PowerOff),
+            "guest-reset" if reset_log::triple_fault(&self.channels.log.tail()) => {
+                self.seen.end.get_or_insert(End::TripleFault);
+                self.ask();
+            }
+            "guest-reset" => self.end(End::Reset { by: ResetBy::Unknown }),
+            _ => {}
+        }
+    }
+
+    /// Where a guest that ran out of time hangs is worth knowing.
+    fn session_over(&mut self) {
+        match self.session.wait() {
+            End::TimeLimit if self.seen.end.is_none() => self.ask(),
+            _ => self.child.kill(),
+        }
+    }
+
+    /// Asks for the registers; their coming, or the deadline, ends QEMU.
+    fn ask(&mut self) {
+        self.deadline = Instant::now().checked_add(PATIENCE);
+        for question in crash::QUESTIONS {
+            qmp::ask(&self.channels.qmp, question);
+        }
+    }
+
+    /// The guest has ended the run. Nothing of QEMU's state is wanted any more,
+    /// and a kill can't hang.
+    fn end(&mut self, end: End) {
+        self.seen.end.get_or_insert(end);
+        self.child.kill();
+    }
+}
