@@ -48,6 +48,7 @@ impl<'m> Vm<'m> {
         for vcpu in &self.vcpus {
             vcpu.set_msrs(&state.msrs)?;
         }
+        self.mask_pics(state.pic_mask)?;
         if let Some(first) = self.vcpus.first() {
             first.set_registers(state)?;
             first.set_local_apic(&state.local_apic)?;

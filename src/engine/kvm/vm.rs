@@ -7,7 +7,10 @@ use firmware_less::{
     machine::{KVM_TSS, Machine, SERIAL_IRQ},
     range::{PAGE, index},
 };
-use kvm_bindings::{kvm_run, kvm_userspace_memory_region};
+use kvm_bindings::{
+    KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, kvm_irqchip, kvm_pic_state, kvm_run,
+    kvm_userspace_memory_region,
+};
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use rustix::{mm::Advice, thread::Pid};
 use vm_memory::VolatileSlice;
@@ -64,6 +67,7 @@ fn create_vm(kvm: &Kvm) -> Result<VmFd, Error> {
 /// A VM with memory, interrupt controllers and vCPUs, not told yet where to begin.
 #[derive(Debug)]
 pub struct Vm<'m> {
+    fd: VmFd,
     pub(super) vcpus: Vec<Vcpu<'m>>,
     pub(super) serial_interrupt: EventFd,
     pub(super) memory: &'m GuestMemory,
@@ -85,7 +89,7 @@ impl<'m> Vm<'m> {
                 Ok(vcpu)
             })
             .collect::<Result<_, Error>>()?;
-        Ok(Self { vcpus, serial_interrupt, memory })
+        Ok(Self { fd: bare.fd, vcpus, serial_interrupt, memory })
     }
 }
 
@@ -99,6 +103,23 @@ fn connect_interrupts(vm: &VmFd) -> Result<EventFd, Error> {
     vm.register_irqfd(&line, SERIAL_IRQ).map_err(during("KVM_IRQFD"))?;
     Ok(line)
 }
+
+impl Vm<'_> {
+    /// Masks the lines of both 8259s that have their bit set in `mask`.
+    pub(super) fn mask_pics(&self, mask: u8) -> Result<(), Error> {
+        for (chip_id, elcr_mask) in PICS {
+            let mut chip = kvm_irqchip { chip_id, ..kvm_irqchip::default() };
+            // Everything else as reset leaves it.
+            chip.chip.pic = kvm_pic_state { imr: mask, elcr_mask, ..kvm_pic_state::default() };
+            self.fd.set_irqchip(&chip).map_err(during("KVM_SET_IRQCHIP"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Both 8259s, each with the lines that it lets be level-triggered.
+/// arch/x86/kvm/i8259.c `kvm_pic_init`.
+const PICS: [(u32, u8); 2] = [(KVM_IRQCHIP_PIC_MASTER, 0xf8), (KVM_IRQCHIP_PIC_SLAVE, 0xde)];
 
 /// Asks for huge pages under `memory`. A kernel without them refuses, and
 /// nothing but speed is lost.

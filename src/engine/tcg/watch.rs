@@ -132,7 +132,7 @@ impl<'a> Watch<'a> {
             }
             Source::MilestonePort => {
                 for number in bytes {
-                    self.session.mark(Milestone::Guest(*number));
+                    self.session.mark_guest(*number);
                 }
             }
             Source::Qmp => {

@@ -106,6 +106,11 @@ impl Code {
         self.op(&[0x0f, 0xae, 0x15]).op(&address.to_le_bytes())
     }
 
+    /// `out imm8, al`.
+    pub(super) fn out_al(&mut self, port: u8) -> &mut Self {
+        self.op(&[0xe6, port])
+    }
+
     /// `out dx, eax`.
     pub(super) fn out_dx_eax(&mut self) -> &mut Self {
         self.op(&[0xef])

@@ -157,6 +157,7 @@ fn protected_mode(cpu: &CpuState) -> Code {
     }
     power_management(&mut code);
     local_apic(&mut code, cpu);
+    pics(&mut code, cpu);
     paging(&mut code, cpu);
     code.lgdt32(operand::PLAN_SEGMENTS.address()).jmp_far(cpu.cs.selector, LONG_MODE.address());
     code
@@ -191,6 +192,15 @@ fn local_apic(code: &mut Code, cpu: &CpuState) {
     code.store32(BASE | 0xf0, cpu.local_apic.spiv)
         .store32(BASE | 0x350, cpu.local_apic.lvt0)
         .store32(BASE | 0x360, cpu.local_apic.lvt1);
+}
+
+/// The masks of both 8259s, which are writable without initialisation.
+fn pics(code: &mut Code, cpu: &CpuState) {
+    const MASKS: [u8; 2] = [0x21, 0xa1];
+    code.mov32(Gpr::Rax, cpu.pic_mask.into());
+    for port in MASKS {
+        code.out_al(port);
+    }
 }
 
 /// The FPU's control words and long mode, over the ROM's page tables. CR0, CR4

@@ -76,6 +76,9 @@ out dx, eax
 mov dword [0xfee000f0], 0x10f
 mov dword [0xfee00350], 0x700
 mov dword [0xfee00360], 0x400
+mov eax, 0xff
+out 0x21, al
+out 0xa1, al
 mov eax, 0x220
 mov cr4, eax
 fninit
