@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::{handoff::kexec, machine::LeafSize};
 
+use crate::engine::Kind;
+
 const AFTER_HELP: &str = "\
 Exit status:
   0            the guest powered off or rebooted of its own will
@@ -124,9 +126,9 @@ pub struct PlanOptions {
     #[command(flatten)]
     pub job: JobOptions,
 
-    /// The engine to plan for: TCG's machine has a real-time clock, KVM's has none
-    #[arg(long, value_enum, default_value_t = EngineOption::Kvm)]
-    pub engine: EngineOption,
+    /// The engine to plan for: TCG's machine has a real-time clock and a ROM, KVM's has neither
+    #[arg(long, value_enum, default_value_t = BoardOption::Kvm)]
+    pub engine: BoardOption,
 
     /// Print JSON, or write it to FILE
     #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
@@ -150,6 +152,24 @@ pub enum EngineOption {
     Kvm,
     /// QEMU's TCG, over the same plan
     Tcg,
+}
+
+/// `plan --engine`: a plan is for one engine, whatever this host can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BoardOption {
+    /// /dev/kvm
+    Kvm,
+    /// QEMU's TCG
+    Tcg,
+}
+
+impl From<BoardOption> for Kind {
+    fn from(option: BoardOption) -> Self {
+        match option {
+            BoardOption::Kvm => Self::Kvm,
+            BoardOption::Tcg => Self::Tcg,
+        }
+    }
 }
 
 /// `--flavour`.

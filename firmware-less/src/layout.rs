@@ -6,6 +6,7 @@
 //! 0x0000_9000  page tables    grow upwards with RAM: last of what lies here
 //! 0x0009_fc00  end of low RAM (legacy kexec puts its segments just below)
 //! 0x000e_0000  ACPI tables    RSDP first, where a scan finds it too
+//! 0x000f_fff0  reset vector   code that resets, unless a ROM is there
 //! 0x0010_0000  RAM            everything else, by the hand-off's own rule
 //! ```
 
@@ -23,7 +24,11 @@ pub const PAGE_TABLES_END_MAX: u64 = LOW_RAM_END & !0xfff;
 /// The ACPI tables' area: within what q35 leaves as RAM below 1 MiB.
 pub const ACPI: GuestRange = GuestRange::constant(0xe_0000, 0x1_0000);
 
+/// Where a PC starts, and where Linux jumps to reboot by the BIOS.
+pub const RESET_VECTOR: GuestRange = GuestRange::constant(0xf_fff0, 0x10);
+
 const _: () = {
+    assert!(ACPI.end() <= RESET_VECTOR.start() && RESET_VECTOR.end() == FIRST_MIB_END);
     assert!(PAGE_TABLES < PAGE_TABLES_END_MAX);
     assert!(LOW_RAM_END <= ACPI.start(), "tables must not lie in usable RAM");
     assert!(ACPI.end() <= FIRST_MIB_END, "tables must lie in the reserved range");

@@ -19,4 +19,5 @@ pub mod page_tables;
 pub mod plan;
 pub mod range;
 pub mod read_at;
+pub mod reset_vector;
 pub mod uki;

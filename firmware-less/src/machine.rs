@@ -94,6 +94,18 @@ pub enum LeafSize {
     Gib1,
 }
 
+/// What is there beside what every machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Board {
+    /// Nothing.
+    #[default]
+    Bare,
+    /// QEMU's q35: a real-time clock, and a ROM in place of RAM in the last
+    /// 64 KiB below 1 MiB.
+    Q35,
+}
+
 /// The virtual machine, as the guest sees it.
 ///
 /// A pure value: nothing in it depends on the host, so the same options give
@@ -104,7 +116,7 @@ pub struct Machine {
     cpus: u32,
     leaf_size: LeafSize,
     five_level: bool,
-    rtc: bool,
+    board: Board,
 }
 
 /// A machine that cannot be.
@@ -143,7 +155,13 @@ impl Machine {
         if !(1..=CPUS_MAX).contains(&cpus) {
             return Err(Error::Cpus { found: cpus });
         }
-        Ok(Self { memory, cpus, leaf_size: LeafSize::default(), five_level: false, rtc: false })
+        Ok(Self {
+            memory,
+            cpus,
+            leaf_size: LeafSize::default(),
+            five_level: false,
+            board: Board::default(),
+        })
     }
 
     /// The same machine with other page-table leaves.
@@ -158,10 +176,10 @@ impl Machine {
         Self { five_level, ..self }
     }
 
-    /// The same machine with an RTC at ports 0x70 and 0x71, or none.
+    /// The same machine on another board.
     #[must_use]
-    pub fn with_rtc(self, rtc: bool) -> Self {
-        Self { rtc, ..self }
+    pub fn with_board(self, board: Board) -> Self {
+        Self { board, ..self }
     }
 
     /// RAM in bytes.
@@ -188,10 +206,16 @@ impl Machine {
         self.five_level
     }
 
-    /// Whether there is an RTC.
+    /// What is there beside what every machine has.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.board
+    }
+
+    /// Whether there is an RTC at ports 0x70 and 0x71.
     #[must_use]
     pub fn rtc(&self) -> bool {
-        self.rtc
+        self.board == Board::Q35
     }
 
     /// Where RAM is: one range from 0, and a second from 4 GiB for what does

@@ -11,9 +11,10 @@ use firmware_less::{
 use serde::Serialize;
 
 use crate::{
-    cli::{EngineOption, PlanOptions},
+    cli::PlanOptions,
     commands::{print, report_json},
     digest::{self, hex},
+    engine::Kind,
     error::Error,
     files::Files,
     job::{self, Job},
@@ -35,7 +36,7 @@ struct Report<'a> {
 
 /// Prints the plan.
 pub fn run(options: &PlanOptions) -> Result<u8, Error> {
-    let machine = job::machine(&options.job)?.with_rtc(options.engine == EngineOption::Tcg);
+    let machine = Kind::from(options.engine).equip(job::machine(&options.job)?);
     let job = Job::open(&options.job)?;
     let kexec = job.lay_out(&machine)?;
     let warnings = kexec.warnings();

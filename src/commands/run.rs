@@ -32,7 +32,7 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     };
     say(&format!("engine {} ({})", engine.kind, engine.reason));
 
-    let kexec = job.lay_out(&engine.equip(machine))?;
+    let kexec = job.lay_out(&engine.kind.equip(machine))?;
     kexec.warnings().iter().for_each(|warning| say(&format!("warning: {warning}")));
     let ranges: Vec<GuestRange> = kexec.digested().iter().map(|part| part.range).collect();
     let digest = match options.job.digest {

@@ -8,7 +8,11 @@ pub mod tcg;
 
 use std::{fmt, io, thread};
 
-use firmware_less::{machine::Machine, plan::BootPlan, range::GuestRange};
+use firmware_less::{
+    machine::{Board, Machine},
+    plan::BootPlan,
+    range::GuestRange,
+};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -97,6 +101,17 @@ pub enum Kind {
     Tcg,
 }
 
+impl Kind {
+    /// `machine` as this engine has it.
+    #[must_use]
+    pub fn equip(self, machine: Machine) -> Machine {
+        machine.with_board(match self {
+            Self::Kvm => Board::Bare,
+            Self::Tcg => Board::Q35,
+        })
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -143,12 +158,6 @@ impl Engine {
                 Err(tcg) => Err(Error::None { kvm: support, tcg }),
             },
         }
-    }
-
-    /// `machine` with what only this engine has.
-    #[must_use]
-    pub fn equip(&self, machine: Machine) -> Machine {
-        machine.with_rtc(self.kind == Kind::Tcg)
     }
 
     /// Runs `plan`. With a `digest`, guest memory must have it before the first

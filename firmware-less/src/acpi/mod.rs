@@ -98,7 +98,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout;
+    use crate::{layout, machine::Board};
 
     fn pieces(machine: &Machine) -> Vec<(u64, Vec<u8>)> {
         tables(machine, layout::ACPI)
@@ -171,7 +171,7 @@ mod tests {
             u16::from_le_bytes(fadt[109..111].try_into().unwrap())
         };
         assert_eq!(boot_arch(&machine()) & 1 << 5, 1 << 5);
-        assert_eq!(boot_arch(&machine().with_rtc(true)) & 1 << 5, 0);
+        assert_eq!(boot_arch(&machine().with_board(Board::Q35)) & 1 << 5, 0);
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_largest_machine_s_tables_fit_their_area() {
-        let machine = Machine::new(1 << 30, 254).unwrap().with_rtc(true);
+        let machine = Machine::new(1 << 30, 254).unwrap().with_board(Board::Q35);
         let placement = tables(&machine, layout::ACPI);
         assert!(layout::ACPI.contains(placement.range), "{}", placement.range);
     }

@@ -22,13 +22,13 @@ pub(super) struct Numbers {
 ///
 /// QEMU adds no tables and no firmware of its own. A reset pauses it, so that
 /// registers can still be asked for.
-pub(super) fn arguments(machine: &Machine, numbers: Numbers) -> Vec<String> {
+pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
 
     add("-M", MACHINE.join(","));
     add("-accel", "tcg,thread=multi".to_owned());
-    add("-cpu", CPU.to_owned());
+    add("-cpu", cpu.to_owned());
     let cpus = machine.cpus();
     add("-smp", format!("cpus={cpus},sockets=1,cores={cpus},threads=1"));
     let size = machine.memory();
@@ -66,8 +66,6 @@ fn file(number: RawFd) -> String {
     format!("/proc/self/fd/{number}")
 }
 
-const CPU: &str = "max";
-
 /// The q35 board without what the guest is not told of.
 const MACHINE: [&str; 12] = [
     "q35",
@@ -95,7 +93,7 @@ mod tests {
     fn qemu_gets_these_arguments() {
         let machine = Machine::new(3 << 30, 2).unwrap();
         assert_eq!(
-            arguments(&machine, NUMBERS).join(" "),
+            arguments(&machine, "max", NUMBERS).join(" "),
             "-M q35,memory-backend=ram,max-ram-below-4g=2G,acpi=off,dump-guest-core=off,hpet=off,\
              mem-merge=off,pit=off,sata=off,smbus=off,smm=off,vmport=off \
              -accel tcg,thread=multi -cpu max -smp cpus=2,sockets=1,cores=2,threads=1 -m 3072M \
@@ -113,7 +111,7 @@ mod tests {
 
     #[test]
     fn qemu_is_never_told_what_to_boot() {
-        let arguments = arguments(&Machine::new(1 << 30, 1).unwrap(), NUMBERS);
+        let arguments = arguments(&Machine::new(1 << 30, 1).unwrap(), "max", NUMBERS);
         for option in ["-kernel", "-initrd", "-append", "-drive", "-fw_cfg", "-dtb"] {
             assert!(!arguments.iter().any(|argument| argument == option), "{option}");
         }

@@ -30,7 +30,7 @@ mod watch;
 #[path = "../../../tests/support/cpu_state.rs"]
 mod cpu_state;
 
-use std::{io, path::PathBuf, sync::Arc, thread};
+use std::{io, sync::Arc, thread};
 
 use firmware_less::{
     machine::Machine,
@@ -57,7 +57,7 @@ use crate::{files::Files, outcome::Outcome, session::Session};
 #[derive(Debug)]
 pub struct Vm {
     machine: Machine,
-    program: PathBuf,
+    qemu: QemuFound,
     memory: Memory,
 }
 
@@ -65,7 +65,7 @@ pub struct Vm {
 #[derive(Debug)]
 pub struct LoadedVm {
     machine: Machine,
-    program: PathBuf,
+    qemu: QemuFound,
     memory: Arc<Memory>,
     rom: Vec<u8>,
     /// What lies where, to name it should the guest crash there.
@@ -75,10 +75,10 @@ pub struct LoadedVm {
 impl Vm {
     /// Finds QEMU and makes the memory; QEMU itself starts with the run.
     pub fn create(machine: &Machine) -> Result<Self, Error> {
-        let program = qemu::find()?;
+        let qemu = qemu()?;
         let size = machine.memory();
         let memory = Memory::create(machine).map_err(|source| Error::Memory { size, source })?;
-        Ok(Self { machine: machine.clone(), program, memory })
+        Ok(Self { machine: machine.clone(), qemu, memory })
     }
 
     /// Fills memory as `plan` says.
@@ -91,7 +91,7 @@ impl Vm {
         let named = |placement: &Placement| (placement.name, placement.range);
         Ok(LoadedVm {
             machine: self.machine,
-            program: self.program,
+            qemu: self.qemu,
             memory: Arc::new(self.memory),
             rom,
             ranges: plan.placements().iter().map(named).collect(),
@@ -162,9 +162,9 @@ impl LoadedVm {
         let (channels, QemuEnds { numbers, files }) = Channels::open(&self.memory, &self.rom)?;
         let input = channels.serial_input()?;
         let (over, end) = channels::over()?;
-        let arguments = arguments::arguments(&self.machine, numbers);
-        let mut child = Child::start(&self.program, &arguments, files, channels.said.file())
-            .map_err(|source| Error::Start { path: self.program, source })?;
+        let arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
+        let mut child = Child::start(&self.qemu.path, &arguments, files, channels.said.file())
+            .map_err(|source| Error::Start { path: self.qemu.path, source })?;
         session.attach_input(Arc::new(SerialInput(input)));
 
         let dump = thread::scope(|scope| {

@@ -23,6 +23,21 @@ pub struct QemuFound {
     pub version: String,
 }
 
+impl QemuFound {
+    /// The CPU to ask for: all that TCG can do and does right.
+    ///
+    /// Before version 8, `cmpxchg16b` leaves garbage in RFLAGS, which the next
+    /// flag-setting instruction hides; an interrupt in between saves it, and the
+    /// kernel's `iret` faults. Linux's allocator uses it once every boot or so.
+    pub(super) fn cpu(&self) -> &'static str {
+        let major = self.version.split('.').next().and_then(|major| major.parse().ok());
+        match major {
+            Some(0..8_u32) => "max,cx16=off",
+            _ => "max",
+        }
+    }
+}
+
 /// Which QEMU the TCG engine would run, and its version: it is asked.
 pub fn qemu() -> Result<QemuFound, Error> {
     let path = find()?;
@@ -38,7 +53,7 @@ pub fn qemu() -> Result<QemuFound, Error> {
 }
 
 /// The path of the program that the TCG engine runs.
-pub(super) fn find() -> Result<PathBuf, Error> {
+fn find() -> Result<PathBuf, Error> {
     let program = env::var_os(OVERRIDE).unwrap_or_else(|| OsString::from(PROGRAM));
     let path = env::var_os("PATH").unwrap_or_default();
     search(&program, &path).ok_or(Error::NoQemu { program })
@@ -79,6 +94,14 @@ mod tests {
         let said = "QEMU emulator version 7.2.22 (Debian 1:7.2)\nCopyright (c) 2003-2022\n";
         assert_eq!(version(said), Some("7.2.22 (Debian 1:7.2)"));
         assert_eq!(version("busybox"), None);
+    }
+
+    #[test]
+    fn only_an_old_qemu_is_not_trusted_with_cmpxchg16b() {
+        let cpu = |version: &str| QemuFound { path: "qemu".into(), version: version.into() }.cpu();
+        assert_eq!(cpu("7.2.22 (Debian 1:7.2)"), "max,cx16=off");
+        assert_eq!(cpu("8.0.0"), "max");
+        assert_eq!(cpu("10.0.2"), "max");
     }
 
     #[test]

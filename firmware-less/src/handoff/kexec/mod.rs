@@ -11,6 +11,8 @@ mod params;
 mod placement;
 mod purgatory;
 
+use std::iter;
+
 use serde::Serialize;
 use thiserror::Error;
 
@@ -23,6 +25,7 @@ use crate::{
     page_tables::{PageTables, Shape},
     plan::{self, BootPlan, Content, FileSlice, Piece, Placement},
     range::{GuestRange, PAGE},
+    reset_vector,
     uki::handed::Handed,
 };
 use placement::Request;
@@ -46,8 +49,8 @@ pub struct Platform {
     pub memory_map: MemoryMap,
     /// Guest address of the RSDP.
     pub rsdp: u64,
-    /// ACPI tables to place, where they are ours.
-    pub acpi: Option<Placement>,
+    /// What firmware would have left in memory: ACPI tables, the reset vector.
+    pub firmware: Vec<Placement>,
 }
 
 impl Platform {
@@ -57,7 +60,9 @@ impl Platform {
         Self {
             memory_map: MemoryMap::of(machine),
             rsdp: layout::ACPI.start(),
-            acpi: Some(acpi::tables(machine, layout::ACPI)),
+            firmware: iter::once(acpi::tables(machine, layout::ACPI))
+                .chain(reset_vector::placement(machine))
+                .collect(),
         }
     }
 }
@@ -242,7 +247,7 @@ impl Kexec {
             self.layout.page_tables,
             self.page_tables.bytes,
         ));
-        placements.extend(self.platform.acpi);
+        placements.extend(self.platform.firmware);
         let cpu = cpu::state(&self.machine, &self.layout);
         BootPlan::new(self.machine, self.platform.memory_map, placements, cpu)
     }

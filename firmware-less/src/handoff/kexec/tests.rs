@@ -71,7 +71,7 @@ fn measured_platform() -> Platform {
         (0xfd_0000_0000, 0x100_0000_0000, Kind::Reserved),
     ];
     let memory_map = MemoryMap::from_entries(entries.iter().map(entry).collect());
-    Platform { memory_map, rsdp: 0xf_59e0, acpi: None }
+    Platform { memory_map, rsdp: 0xf_59e0, firmware: Vec::new() }
 }
 
 fn machine() -> Machine {

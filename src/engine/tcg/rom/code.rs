@@ -58,6 +58,38 @@ impl Code {
         self.op(&[0xe9]).op(&rel.to_le_bytes())
     }
 
+    /// `mov eax, imm32`.
+    pub(super) fn mov_eax_from16(&mut self, value: u32) -> &mut Self {
+        self.op(&[0x66, 0xb8]).op(&value.to_le_bytes())
+    }
+
+    /// `mov dx, imm16`.
+    pub(super) fn mov_dx16(&mut self, value: u16) -> &mut Self {
+        self.op(&[0xba]).op(&value.to_le_bytes())
+    }
+
+    /// `out dx, eax`.
+    pub(super) fn out_dx_eax_from16(&mut self) -> &mut Self {
+        self.op(&[0x66, 0xef])
+    }
+
+    /// `in eax, dx`.
+    pub(super) fn in_eax_dx_from16(&mut self) -> &mut Self {
+        self.op(&[0x66, 0xed])
+    }
+
+    /// `cmp eax, imm32`.
+    pub(super) fn cmp_eax_from16(&mut self, value: u32) -> &mut Self {
+        self.op(&[0x66, 0x3d]).op(&value.to_le_bytes())
+    }
+
+    /// `jne` over `skipped`, which follows.
+    pub(super) fn unless_equal(&mut self, skipped: &[u8]) -> &mut Self {
+        debug_assert!(skipped.len() < 0x80, "a short jump");
+        #[expect(clippy::cast_possible_truncation, reason = "a few bytes")]
+        self.op(&[0x75, skipped.len() as u8]).op(skipped)
+    }
+
     /// `o32 lgdt cs:[offset]`: all 32 bits of the base.
     pub(super) fn lgdt_cs16(&mut self, offset: u16) -> &mut Self {
         self.op(&[0x66, 0x2e, 0x0f, 0x01, 0x16]).op(&offset.to_le_bytes())

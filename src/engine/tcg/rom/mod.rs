@@ -18,8 +18,9 @@ mod tests;
 
 use firmware_less::{
     cpu_state::{CpuState, Registers},
-    machine::{self, port},
+    machine,
     range::{GuestRange, index},
+    reset_vector::RESET_CODE,
 };
 
 use self::code::{
@@ -135,10 +136,14 @@ impl Rom {
     }
 }
 
-/// To flat 32-bit protected mode, still unpaged.
+/// To flat 32-bit protected mode, still unpaged; or, where the chipset is set up
+/// already, a reset: then it was the guest that jumped here.
 fn real_mode() -> Code {
     const PE: u8 = 1;
     let mut code = Code::default();
+    code.mov_eax_from16(chipset::PMBASE).mov_dx16(chipset::CONFIG_ADDRESS).out_dx_eax_from16();
+    code.mov_dx16(chipset::CONFIG_DATA).in_eax_dx_from16();
+    code.cmp_eax_from16(chipset::PMBASE_VALUE).unless_equal(&RESET_CODE);
     code.lgdt_cs16(operand::FLAT_GDTR.offset)
         .mov_from_cr(Cr0)
         .or_al(PE)
@@ -163,25 +168,33 @@ fn protected_mode(cpu: &CpuState) -> Code {
     code
 }
 
-/// Puts the chipset's ACPI registers, the timer among them, where the tables
-/// say. Intel ICH9 datasheet, 13.1.12 and 13.1.13.
-fn power_management(code: &mut Code) {
-    const PMBASE: u32 = LPC | 0x40;
-    const ACPI_CNTL: u32 = LPC | 0x44;
-    /// Configuration mechanism 1: enable; bus 0, device 31, function 0.
-    const LPC: u32 = 1 << 31 | 31 << 11;
-    const ACPI_EN: u32 = 1 << 7;
-    const IO_SPACE: u32 = 1;
-    const CONFIG_ADDRESS: u32 = 0xcf8;
-    const CONFIG_DATA: u32 = 0xcfc;
-    /// PM_TMR's offset from PMBASE.
-    const TIMER: u16 = 8;
-    const BASE: u16 = port::PM_TIMER - TIMER;
-    const _: () = assert!(BASE.is_multiple_of(0x80), "PMBASE has no lower bits");
+/// q35's LPC bridge. Intel ICH9 datasheet, 13.1.12 and 13.1.13.
+mod chipset {
+    use firmware_less::machine::port;
 
-    for (register, value) in [(PMBASE, u32::from(BASE) | IO_SPACE), (ACPI_CNTL, ACPI_EN)] {
-        code.mov32(Gpr::Rdx, CONFIG_ADDRESS).mov32(Gpr::Rax, register).out_dx_eax();
-        code.mov32(Gpr::Rdx, CONFIG_DATA).mov32(Gpr::Rax, value).out_dx_eax();
+    /// Configuration mechanism 1: address and data.
+    pub(super) const CONFIG_ADDRESS: u16 = 0xcf8;
+    pub(super) const CONFIG_DATA: u16 = 0xcfc;
+    /// Enable; bus 0, device 31, function 0.
+    const LPC: u32 = 1 << 31 | 31 << 11;
+    /// Where the ACPI registers are.
+    pub(super) const PMBASE: u32 = LPC | 0x40;
+    /// At [`BASE`], in I/O space.
+    pub(super) const PMBASE_VALUE: u32 = BASE as u32 | 1;
+    /// Whether they are anywhere.
+    pub(super) const ACPI_CNTL: u32 = LPC | 0x44;
+    pub(super) const ACPI_EN: u32 = 1 << 7;
+    /// PM_TMR is their third.
+    const BASE: u16 = port::PM_TIMER - 8;
+    const _: () = assert!(BASE.is_multiple_of(0x80), "PMBASE has no lower bits");
+}
+
+/// Puts the chipset's ACPI registers, the timer among them, where the tables say.
+fn power_management(code: &mut Code) {
+    use chipset::{ACPI_CNTL, ACPI_EN, CONFIG_ADDRESS, CONFIG_DATA, PMBASE, PMBASE_VALUE};
+    for (register, value) in [(PMBASE, PMBASE_VALUE), (ACPI_CNTL, ACPI_EN)] {
+        code.mov32(Gpr::Rdx, CONFIG_ADDRESS.into()).mov32(Gpr::Rax, register).out_dx_eax();
+        code.mov32(Gpr::Rdx, CONFIG_DATA.into()).mov32(Gpr::Rax, value).out_dx_eax();
     }
 }
 

@@ -1,11 +1,11 @@
 //! The ROM, read by a disassembler that is not ours.
 
-use iced_x86::{Decoder, DecoderOptions, Formatter as _, Mnemonic, NasmFormatter};
+use iced_x86::{Code, Decoder, DecoderOptions, Formatter as _, Mnemonic, NasmFormatter};
 
-use super::*;
+use super::{LONG_MODE, PROTECTED_MODE, Part, REAL_MODE, RESET_VECTOR, boot_rom};
 use crate::engine::tcg::cpu_state::cpu_state;
 
-/// The instructions of `part`, up to and with its jump.
+/// The instructions of `part`, up to and with the jump that leaves it.
 fn disassembly(part: Part, bitness: u32) -> String {
     let rom = boot_rom(&cpu_state()).unwrap();
     let bytes = &rom[usize::from(part.offset)..][..usize::from(part.len)];
@@ -20,7 +20,7 @@ fn disassembly(part: Part, bitness: u32) -> String {
     for instruction in Decoder::with_ip(bitness, bytes, address, DecoderOptions::NONE) {
         formatter.format(&instruction, &mut text);
         text.push('\n');
-        if instruction.mnemonic() == Mnemonic::Jmp {
+        if instruction.mnemonic() == Mnemonic::Jmp && instruction.code() != Code::Jmp_rel8_16 {
             break;
         }
     }
@@ -34,7 +34,7 @@ fn the_rom_is_64_kib_and_starts_with_a_jump_at_the_reset_vector() {
 }
 
 #[test]
-fn real_mode_goes_to_protected_mode_by_the_roms_own_gdt() {
+fn real_mode_resets_the_second_time_and_goes_to_protected_mode_the_first() {
     assert_eq!(disassembly(REAL_MODE, 16), REAL_MODE_TEXT);
 }
 
@@ -49,6 +49,18 @@ fn long_mode_sets_all_that_the_plan_says_and_jumps() {
 }
 
 const REAL_MODE_TEXT: &str = "\
+mov eax, 0x8000f840
+mov dx, 0xcf8
+out dx, eax
+mov dx, 0xcfc
+in eax, dx
+cmp eax, 0x601
+jne short 0xff21
+mov dx, 0xcf9
+mov al, 6
+out dx, al
+hlt
+jmp short 0xff1e
 o32 lgdt [cs:0x1000]
 mov eax, cr0
 or al, 1
