@@ -97,8 +97,7 @@ impl Session {
         limits: Limits,
         timeline: Timeline,
     ) -> io::Result<Self> {
-        let state =
-            State { end: None, panicked: false, last_output: limits.start, timeline };
+        let state = State { end: None, panicked: false, last_output: limits.start, timeline };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             over: AtomicBool::new(false),
@@ -169,7 +168,8 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         let quit = move || shared.end(End::Interrupted { signal: Signal::Int });
         // Without a thread there is no input; the run itself can go on.
-        let stdin = Stdin::start(Arc::clone(&self.input), input, self.limits.interactive, quit).ok();
+        let stdin =
+            Stdin::start(Arc::clone(&self.input), input, self.limits.interactive, quit).ok();
         *self.stdin.lock().unwrap_or_else(PoisonError::into_inner) = stdin;
     }
 
