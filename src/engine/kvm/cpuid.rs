@@ -18,6 +18,7 @@ mod leaf {
     pub(super) const CACHES: u32 = 4;
     pub(super) const STRUCTURED_FEATURES: u32 = 7;
     pub(super) const TOPOLOGY: u32 = 0xb;
+    pub(super) const XSAVE: u32 = 0xd;
     pub(super) const TOPOLOGY_V2: u32 = 0x1f;
     pub(super) const EXTENDED_FEATURES: u32 = 0x8000_0001;
     pub(super) const AMD_SIZES: u32 = 0x8000_0008;
@@ -28,6 +29,7 @@ mod leaf {
 
 /// Leaf 1, ECX.
 const TSC_DEADLINE_TIMER: u32 = 1 << 24;
+const XSAVE: u32 = 1 << 26;
 const HYPERVISOR: u32 = 1 << 31;
 /// Leaf 1, EDX.
 const MULTI_THREADING: u32 = 1 << 28;
@@ -66,6 +68,13 @@ impl Supported {
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(during("KVM_GET_SUPPORTED_CPUID"))?;
         Ok(Self { entries: cpuid.as_slice().to_vec() })
+    }
+
+    /// XCR0 with all that the guest may enable; `None` where it has no XSAVE.
+    pub(super) fn xcr0(&self) -> Option<u64> {
+        let xsave = self.ecx(leaf::FEATURES) & XSAVE != 0;
+        let components = self.first(leaf::XSAVE).filter(|_| xsave)?;
+        Some(u64::from(components.eax) | u64::from(components.edx) << 32)
     }
 
     /// The CPUID of vCPU `id` out of `cpus`. `deadline_timer` says whether KVM's
@@ -276,6 +285,14 @@ mod tests {
         assert_eq!(registers(&alone, 0x8000_0001, 0)[2] & AMD_MULTI_CORE, 0);
         let two = host.of_vcpu(0, 2, false);
         assert_eq!(registers(&two, 1, 0)[3] & MULTI_THREADING, MULTI_THREADING);
+    }
+
+    #[test]
+    fn xcr0_holds_whatever_the_guest_may_enable() {
+        let components = (0xd, 0, [0x207, 0x240, 0xa88, 0x4000_0000]);
+        let host = supported(&[(1, 0, [0, 0, XSAVE, 0]), components]);
+        assert_eq!(host.xcr0(), Some(0x4000_0000_0000_0207));
+        assert_eq!(supported(&[(1, 0, [0; 4]), components]).xcr0(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use firmware_less::cpu_state::{
 };
 use kvm_bindings::{
     CpuId, Msrs, kvm_dtable, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment,
-    kvm_sregs,
+    kvm_sregs, kvm_xcr, kvm_xcrs,
 };
 use kvm_ioctls::VcpuFd;
 
@@ -39,6 +39,15 @@ impl<'m> Vcpu<'m> {
     /// Must come first: KVM checks registers against it.
     pub(super) fn set_cpuid(&self, cpuid: &CpuId) -> Result<(), Error> {
         self.fd.set_cpuid2(cpuid).map_err(during("KVM_SET_CPUID2"))
+    }
+
+    /// Enables all of `components` for XSAVE, as the kernel before a kexec had
+    /// them: neither kexec nor INIT takes them away. Where an emulated SVM does
+    /// not intercept XSETBV, KVM knows of no others.
+    pub(super) fn set_xcr0(&self, components: u64) -> Result<(), Error> {
+        let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..kvm_xcrs::default() };
+        xcrs.xcrs[0] = kvm_xcr { xcr: 0, reserved: 0, value: components };
+        self.fd.set_xcrs(&xcrs).map_err(during("KVM_SET_XCRS"))
     }
 
     /// Sets what firmware sets on every processor, started or not.

@@ -86,6 +86,7 @@ impl<'m> Vm<'m> {
             .map(|id| {
                 let vcpu = bare.create_vcpu(id)?;
                 vcpu.set_cpuid(&supported.of_vcpu(id, machine.cpus(), deadline_timer))?;
+                supported.xcr0().map_or(Ok(()), |components| vcpu.set_xcr0(components))?;
                 Ok(vcpu)
             })
             .collect::<Result<_, Error>>()?;
