@@ -10,4 +10,6 @@ pub mod machine;
 pub mod plan;
 pub mod range;
 pub mod read_at;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod uki;
