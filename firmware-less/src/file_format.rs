@@ -111,7 +111,7 @@ impl fmt::Display for FileFormat {
             Self::Text => "a text file",
             Self::Iso9660 => "a CD image (ISO 9660)",
             Self::Disk => "a disk image",
-            Self::Unknown => "of a format unknown to ukivm",
+            Self::Unknown => "of an unknown format",
         })
     }
 }

@@ -20,4 +20,6 @@ pub mod plan;
 pub mod range;
 pub mod read_at;
 pub mod reset_vector;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod uki;

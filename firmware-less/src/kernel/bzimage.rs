@@ -43,6 +43,8 @@ pub(super) const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
 const XLF_5LEVEL: u16 = 1 << 5;
 /// How a path on an EFI partition begins; no kernel does.
 const PATH_START: &[u8] = b"\\EFI\\";
+/// As much of such a path as is worth showing.
+const PATH_MAX: usize = 255;
 /// The unit of `syssize`.
 const PARAGRAPH: u64 = 16;
 /// The highest `pref_address` accepted: no CPU has more address bits.
@@ -240,7 +242,8 @@ fn recognised(source: &(impl ReadAt + ?Sized), range: FileRange) -> Result<Optio
     let start = fetch(source, range.offset(), range.len().min(RECOGNISED_WITHIN))?;
     Ok(match FileFormat::of(&start) {
         FileFormat::Text if start.starts_with(PATH_START) => {
-            Some(Error::Path { path: String::from_utf8_lossy(&start).into_owned() })
+            let path = start.get(..PATH_MAX).unwrap_or(&start);
+            Some(Error::Path { path: String::from_utf8_lossy(path).into_owned() })
         }
         FileFormat::Empty | FileFormat::BzImage | FileFormat::Disk | FileFormat::Unknown => None,
         found => Some(Error::NotBzImage { found }),

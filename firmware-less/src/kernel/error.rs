@@ -56,7 +56,11 @@ pub enum Error {
         found: u16,
     },
     /// An old boot protocol.
-    #[error("the kernel speaks boot protocol {}, expected {} or later", protocol(*.found), protocol(VERSION_MIN))]
+    #[error(
+        "the kernel speaks boot protocol {}, expected {} or later",
+        protocol(*.found),
+        protocol(VERSION_MIN)
+    )]
     Version {
         /// Its version.
         found: u16,
@@ -71,7 +75,8 @@ pub enum Error {
     },
     /// A 32-bit kernel.
     #[error(
-        "the kernel's xloadflags are {found:#x}, without XLF_KERNEL_64 ({XLF_KERNEL_64:#x}): a 32-bit kernel"
+        "the kernel's xloadflags are {found:#x}, without XLF_KERNEL_64 ({XLF_KERNEL_64:#x}): a \
+         32-bit kernel"
     )]
     Not64Bit {
         /// Its flags.
@@ -96,7 +101,8 @@ pub enum Error {
     },
     /// Shorter than it says.
     #[error(
-        "the kernel has {len:#x} bytes, its setup_sects and syssize make it {need:#x}: it is cut short"
+        "the kernel has {len:#x} bytes, its setup_sects and syssize make it {need:#x}: it is cut \
+         short"
     )]
     Cut {
         /// Its length.
@@ -109,7 +115,8 @@ pub enum Error {
     NoInitSize,
     /// Does not fit the room it asks for.
     #[error(
-        "the kernel's protected-mode part has {len:#x} bytes, more than init_size makes room for: {init_size:#x}"
+        "the kernel's protected-mode part has {len:#x} bytes, more than init_size makes room for: \
+         {init_size:#x}"
     )]
     LongerThanInitSize {
         /// The length of the protected-mode part.

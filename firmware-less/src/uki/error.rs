@@ -87,7 +87,8 @@ pub enum Error {
     },
     /// Tools would find the section table in different places.
     #[error(
-        "SizeOfOptionalHeader is {found:#x}, with {directories:#x} data directories it must be {wanted:#x}"
+        "SizeOfOptionalHeader is {found:#x}, with {directories:#x} data directories it must be \
+         {wanted:#x}"
     )]
     OptionalHeaderSize {
         /// The size it says.
@@ -99,7 +100,8 @@ pub enum Error {
     },
     /// The section table is not wholly in the file.
     #[error(
-        "the table of {sections:#x} sections ends at {end:#x}, past the end of the file at {file_len:#x}"
+        "the table of {sections:#x} sections ends at {end:#x}, past the end of the file at \
+         {file_len:#x}"
     )]
     TablePastEnd {
         /// The number of sections.
@@ -127,7 +129,8 @@ pub enum Error {
     },
     /// A section begins within the headers.
     #[error(
-        "section {section} begins at {pointer:#x}, within the headers (SizeOfHeaders is {size_of_headers:#x})"
+        "section {section} begins at {pointer:#x}, within the headers (SizeOfHeaders is \
+         {size_of_headers:#x})"
     )]
     WithinHeaders {
         /// Which section.
@@ -193,7 +196,8 @@ pub enum Error {
     },
     /// Two sections of one name, of which some tools take the first and some the last.
     #[error(
-        "section {section} occurs twice in one profile, as entries {first:#x} and {second:#x} of the section table"
+        "section {section} occurs twice in one profile, as entries {first:#x} and {second:#x} of \
+         the section table"
     )]
     Duplicate {
         /// Which section.
@@ -205,7 +209,8 @@ pub enum Error {
     },
     /// Two sections share bytes of the file.
     #[error(
-        "section {second} begins at {second_start:#x} in the file, before section {first} ends at {first_end:#x}"
+        "section {second} begins at {second_start:#x} in the file, before section {first} ends at \
+         {first_end:#x}"
     )]
     OverlapInFile {
         /// The one that begins earlier.
@@ -219,7 +224,8 @@ pub enum Error {
     },
     /// Two sections share addresses: firmware would load one over the other.
     #[error(
-        "section {second} begins at address {second_start:#x}, before section {first} ends at {first_end:#x}"
+        "section {second} begins at address {second_start:#x}, before section {first} ends at \
+         {first_end:#x}"
     )]
     OverlapInMemory {
         /// The one that begins earlier.

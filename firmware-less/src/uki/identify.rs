@@ -20,7 +20,7 @@ const OF_ADDONS: [Name; 5] = [Name::Cmdline, Name::Dtb, Name::DtbAuto, Name::Ini
 /// Sections that only lanzaboote's thin images have: its hashes of the kernel
 /// and initrd files, which the file itself names by path.
 /// nix-community/lanzaboote `rust/tool/shared/src/pe.rs`.
-const OF_THIN_IMAGES: [&[u8]; 2] = [b".linuxh", b".initrdh"];
+const OF_THIN_IMAGES: [RawName; 2] = [RawName(*b".linuxh\0"), RawName(*b".initrdh")];
 /// How much of `.sdmagic` is looked at: `#### LoaderInfo: systemd-stub 257 ####`.
 const SDMAGIC_MAX: u64 = 128;
 
@@ -102,7 +102,7 @@ impl WrongFile {
 
     /// What a PE file for another architecture is.
     pub(super) fn other_machine(machine: u16, sections: &[Section]) -> Self {
-        let has_kernel = sections.iter().any(|section| section.name() == Some(Name::Linux));
+        let has_kernel = sections.iter().any(|section| section.is(Name::Linux));
         Self::OtherMachine { machine: Machine(machine), has_kernel }
     }
 
@@ -112,12 +112,11 @@ impl WrongFile {
         source: &(impl ReadAt + ?Sized),
         sections: &[Section],
     ) -> io::Result<Option<Self>> {
-        let thin = sections.iter().map(|section| section.raw_name);
-        if let Some(section) = thin.clone().find(|name| OF_THIN_IMAGES.contains(&name.until_nul()))
-        {
+        let mut names = sections.iter().map(|section| section.raw_name);
+        if let Some(section) = names.find(|name| OF_THIN_IMAGES.contains(name)) {
             return Ok(Some(Self::Thin { section }));
         }
-        let has = |name| sections.iter().any(|section| section.name() == Some(name));
+        let has = |name| sections.iter().any(|section| section.is(name));
         Ok(if has(Name::Linux) {
             None
         } else if has(Name::Profile) {
@@ -138,7 +137,7 @@ impl WrongFile {
 
 /// Whether `.sdmagic` says so. The section may lie anywhere, this early.
 fn is_stub(source: &(impl ReadAt + ?Sized), sections: &[Section]) -> bool {
-    let magic = sections.iter().find(|section| section.name() == Some(Name::Sdmagic));
+    let magic = sections.iter().find(|section| section.is(Name::Sdmagic));
     magic
         .map(|section| section.range().take(SDMAGIC_MAX))
         .and_then(|range| fetch(source, range.offset(), range.len()).ok())

@@ -47,8 +47,7 @@ impl Uki {
         }
         strict::check(&headers)?;
         let uki = Self { profiles: profile::starts(&headers.sections), headers };
-        let mut kernels =
-            uki.sections().iter().filter(|section| section.name() == Some(Name::Linux));
+        let mut kernels = uki.sections().iter().filter(|section| section.is(Name::Linux));
         if kernels.any(Section::is_set) { Ok(uki) } else { Err(Error::EmptyLinux) }
     }
 

@@ -245,6 +245,7 @@ fn section(mut entry: [u8; SIZEOF_SECTION_TABLE]) -> Result<Section, Error> {
     let fields = SectionTable::parse(&entry, &mut 0, 0).map_err(io::Error::other)?;
     Ok(Section {
         raw_name,
+        name: raw_name.known(),
         virtual_size: fields.virtual_size,
         virtual_address: fields.virtual_address,
         size_of_raw_data: fields.size_of_raw_data,

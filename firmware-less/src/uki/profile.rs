@@ -23,7 +23,7 @@ impl<'a> Sections<'a> {
     /// The first entry of that name, which may be empty.
     #[must_use]
     pub fn entry(self, name: Name) -> Option<Section> {
-        self.0.iter().find(|section| section.name() == Some(name)).copied()
+        self.0.iter().find(|section| section.is(name)).copied()
     }
 }
 
@@ -31,10 +31,7 @@ impl<'a> Sections<'a> {
 /// `src/boot/pe.c`, `pe_section_table_find_profile_start`.
 pub(super) fn starts(table: &[Section]) -> Vec<usize> {
     let profiles = table.iter().enumerate();
-    profiles
-        .filter(|(_, section)| section.name() == Some(Name::Profile))
-        .map(|(place, _)| place)
-        .collect()
+    profiles.filter(|(_, section)| section.is(Name::Profile)).map(|(place, _)| place).collect()
 }
 
 /// The sections of a UKI that hold for one of its profiles.

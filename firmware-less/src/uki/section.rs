@@ -118,11 +118,12 @@ impl Serialize for Name {
 pub struct RawName(pub [u8; 8]);
 
 impl RawName {
-    /// The bytes before the first NUL: what systemd-stub compares
-    /// (`src/boot/pe.c`, `pe_section_name_equal`).
+    /// Whether this is `name`, as systemd-stub compares names: up to the first
+    /// NUL, whatever follows it (`src/boot/pe.c`, `pe_section_name_equal`).
     #[must_use]
-    pub fn until_nul(&self) -> &[u8] {
-        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
+    pub fn is(self, name: Name) -> bool {
+        let rest = self.0.strip_prefix(name.as_str().as_bytes());
+        rest.is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
     }
 
     /// Whether only NULs follow the first NUL. The stub never looks there;
@@ -132,10 +133,16 @@ impl RawName {
         self.0.iter().skip_while(|&&byte| byte != 0).all(|&byte| byte == 0)
     }
 
-    /// The meaning of the name, by the bytes before its first NUL.
+    /// The meaning of the name, if it has one.
     #[must_use]
     pub fn known(self) -> Option<Name> {
-        Name::ALL.into_iter().find(|name| name.as_str().as_bytes() == self.until_nul())
+        Name::ALL.into_iter().find(|&name| self.is(name))
+    }
+
+    /// The bytes before the first NUL.
+    #[must_use]
+    pub fn until_nul(&self) -> &[u8] {
+        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 }
 
@@ -167,8 +174,10 @@ impl From<Name> for RawName {
 /// been checked by this type. PE format, "Section Table (Section Headers)".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// The name, not decoded.
+    /// The name as it is written.
     pub raw_name: RawName,
+    /// What that means, if anything.
+    pub name: Option<Name>,
     /// Length of the content in memory, and of the content proper in the file.
     pub virtual_size: u32,
     /// Where firmware puts it, from the start of the image.
@@ -182,10 +191,10 @@ pub struct Section {
 }
 
 impl Section {
-    /// Which of the sections with a meaning this is, if any.
+    /// Whether this is the section of that name, or one of them.
     #[must_use]
-    pub fn name(&self) -> Option<Name> {
-        self.raw_name.known()
+    pub fn is(&self, name: Name) -> bool {
+        self.name == Some(name)
     }
 
     /// Whether it is set in the stub's sense: its VirtualSize is not zero

@@ -58,7 +58,7 @@ fn check_section(section: &Section, headers: &Headers) -> Result<(), Error> {
             file_len: headers.file_len,
         });
     }
-    if let Some(name) = section.name() {
+    if let Some(name) = section.name {
         check_known_section(name, section, headers)?;
     }
     if section.is_set() && section.virtual_end() > headers.size_of_image.into() {
@@ -100,7 +100,7 @@ fn check_known_section(name: Name, section: &Section, headers: &Headers) -> Resu
 fn check_duplicates(sections: &[Section]) -> Result<(), Error> {
     let mut seen = [None; Name::ALL.len()];
     for (place, section) in sections.iter().enumerate() {
-        let Some(name) = section.name() else { continue };
+        let Some(name) = section.name else { continue };
         if name == Name::Profile {
             seen = [None; Name::ALL.len()];
         }
@@ -117,7 +117,7 @@ fn check_duplicates(sections: &[Section]) -> Result<(), Error> {
 
 /// Only sections that mean something: nobody reads the others from the file.
 fn check_overlaps_in_file(sections: &[Section]) -> Result<(), Error> {
-    let known = sections.iter().filter(|section| section.name().is_some());
+    let known = sections.iter().filter(|section| section.name.is_some());
     let extents = known.map(|section| Extent {
         name: section.raw_name,
         start: section.raw_range().offset(),

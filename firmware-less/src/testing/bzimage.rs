@@ -1,0 +1,89 @@
+//! Hand-made kernels.
+
+use linux_loader::loader::bootparam::setup_header;
+use vm_memory::ByteValued as _;
+
+use super::put;
+
+/// A bzImage that passes every check and boots nothing.
+#[derive(Clone, Debug)]
+pub struct BzImage {
+    header: setup_header,
+    protected_mode: Vec<u8>,
+    after: Vec<u8>,
+    len: Option<usize>,
+}
+
+/// A small kernel with the header of a distribution's.
+#[must_use]
+pub fn bzimage() -> BzImage {
+    let header = setup_header {
+        setup_sects: 3,
+        boot_flag: 0xaa55,
+        // A jump over the rest of the header, to 0x26c.
+        jump: 0x6aeb,
+        header: u32::from_le_bytes(*b"HdrS"),
+        version: 0x20f,
+        loadflags: 1,
+        code32_start: 0x10_0000,
+        initrd_addr_max: 0x7fff_ffff,
+        kernel_alignment: 2 << 20,
+        relocatable_kernel: 1,
+        min_alignment: 21,
+        xloadflags: 0x7f,
+        cmdline_size: 2047,
+        payload_offset: 0x300,
+        payload_length: 0x100,
+        pref_address: 16 << 20,
+        init_size: 3 << 20,
+        ..setup_header::default()
+    };
+    BzImage { header, protected_mode: vec![0x90; 0x400], after: Vec::new(), len: None }
+}
+
+impl BzImage {
+    /// The same kernel with a header that `edit` has changed.
+    #[must_use]
+    pub fn with(mut self, edit: impl FnOnce(&mut setup_header)) -> Self {
+        edit(&mut self.header);
+        self
+    }
+
+    /// The same kernel with other protected-mode code.
+    #[must_use]
+    pub fn protected_mode(mut self, code: impl Into<Vec<u8>>) -> Self {
+        self.protected_mode = code.into();
+        self
+    }
+
+    /// The same kernel with something after it, as a signature is.
+    #[must_use]
+    pub fn followed_by(mut self, after: impl Into<Vec<u8>>) -> Self {
+        self.after = after.into();
+        self
+    }
+
+    /// The same kernel, cut short.
+    #[must_use]
+    pub fn cut_at(mut self, len: usize) -> Self {
+        self.len = Some(len);
+        self
+    }
+
+    /// Its bytes; `syssize` is counted unless it has been set.
+    #[must_use]
+    pub fn build(mut self) -> Vec<u8> {
+        let sectors = if self.header.setup_sects == 0 { 4 } else { self.header.setup_sects };
+        if self.header.syssize == 0 {
+            let paragraphs = self.protected_mode.len().div_ceil(16);
+            self.header.syssize = paragraphs.try_into().expect("a kernel of at most 64 GiB");
+        }
+        let mut image = vec![0; (usize::from(sectors) + 1) * 512];
+        put(&mut image, 0x1f1, self.header.as_slice());
+        image.extend(self.protected_mode);
+        image.resize(image.len().next_multiple_of(16), 0);
+        image.extend(self.after);
+        image.truncate(self.len.unwrap_or(image.len()));
+        image
+    }
+}

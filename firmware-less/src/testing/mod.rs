@@ -1,0 +1,30 @@
+//! Hand-made images for tests: valid by default, wrong in exactly the way that a
+//! test asks for.
+//!
+//! Compiled for this crate's own tests, and for others with the feature `testing`.
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "tests stop where an image cannot be made as asked"
+)]
+
+mod bzimage;
+mod image;
+mod random;
+mod soundness;
+
+pub use bzimage::{BzImage, bzimage};
+pub use image::{Image, PeHeader, uki};
+pub use random::Random;
+pub use soundness::{assert_kernel_is_sound, assert_uki_is_sound};
+
+/// Writes `bytes` at `offset`, over what is there or past the end.
+fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if image.len() < end {
+        image.resize(end, 0);
+    }
+    image[offset..end].copy_from_slice(bytes);
+}

@@ -1,0 +1,86 @@
+//! What must hold of whatever was accepted, however hostile its source.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    kernel::Kernel,
+    plan::Content,
+    range::FileRange,
+    uki::{Handed, Name, Uki, handed::Choice},
+};
+
+/// How many profiles are looked at; a hostile file may have 65535.
+const PROFILES: usize = 4;
+
+/// Reads a UKI and everything in it that a kernel is handed; whatever is
+/// accepted must be sound. Returns whether it was accepted, kernel and all.
+#[must_use]
+pub fn assert_uki_is_sound(file: &[u8]) -> bool {
+    let Ok(uki) = Uki::read(file) else { return false };
+    let whole = FileRange::new(0, file.len() as u64).expect("a length alone does not pass 2⁶⁴");
+    assert_sections_are_sound(&uki, whole);
+    let numbers = 0..uki.profile_count().clamp(1, PROFILES);
+    numbers.filter(|&number| assert_profile_is_sound(file, &uki, number)).count() > 0
+}
+
+fn assert_sections_are_sound(uki: &Uki, whole: FileRange) {
+    let mut begins = BTreeSet::new();
+    let mut ends = BTreeSet::new();
+    for section in uki.sections().iter().filter(|section| section.name.is_some()) {
+        if section.is_set() {
+            assert!(inside(section.raw_range(), whole), "{section:?} in {whole}");
+            assert!(inside(section.range(), section.raw_range()), "{section:?}");
+            assert!(begins.insert(section.range().offset()), "{section:?}");
+            assert!(ends.insert(section.raw_range().end()), "{section:?}");
+        }
+    }
+    let free_of_overlaps = begins.iter().skip(1).zip(&ends).all(|(begin, end)| end <= begin);
+    assert!(free_of_overlaps, "{:?}", uki.sections());
+}
+
+fn assert_profile_is_sound(file: &[u8], uki: &Uki, number: usize) -> bool {
+    let profile = uki.profile(number).expect("its number is below the count");
+    for name in Name::ALL {
+        if let Some(section) = profile.section(name) {
+            assert!(section.is_set() && section.name == Some(name), "{section:?}");
+            assert!(uki.sections().contains(&section), "{section:?}");
+        }
+    }
+    let choice = Choice { profile: number, ..Choice::default() };
+    let Ok(handed) = Handed::read(file, uki, &choice) else { return false };
+    assert_handed_is_sound(&handed, file.len() as u64);
+    assert_kernel_is_sound(file, handed.kernel.range)
+}
+
+fn assert_handed_is_sound(handed: &Handed, file_len: u64) {
+    assert!(handed.kernel.range.end() <= file_len && !handed.kernel.range.is_empty());
+    for part in &handed.initrd {
+        assert!(!part.content.is_empty() && part.content.len() <= part.padded_len);
+        assert!(matches!(&part.content, Content::File(file) if file.range.end() <= file_len));
+    }
+    let cmdline = str::from_utf8(&handed.cmdline).expect("a command line is text");
+    assert!(!cmdline.contains(|c: char| c < ' ' || c == '\x7f'), "{cmdline:?}");
+    assert_eq!(cmdline.trim_matches(' '), cmdline);
+}
+
+/// Reads a kernel; what is accepted must be sound. Returns whether it was.
+#[must_use]
+pub fn assert_kernel_is_sound(file: &[u8], range: FileRange) -> bool {
+    let Ok(kernel) = Kernel::read(file, range) else { return false };
+    let protected_mode = kernel.protected_mode();
+    assert_eq!(protected_mode.offset(), range.offset() + kernel.kern16_size());
+    assert_eq!(protected_mode.end(), range.end());
+    assert!(protected_mode.len() <= kernel.init_size().next_multiple_of(4096));
+    assert!(kernel.payload().is_none_or(|payload| inside(payload, protected_mode)));
+    assert!(kernel.header_bytes().len() <= 0x290 - 0x1f1);
+    let offset = usize::try_from(range.offset()).expect("a file in memory") + 0x1f1;
+    assert!(file[offset..].starts_with(kernel.header_bytes()));
+    assert!(kernel.kernel_alignment().is_power_of_two() && kernel.kernel_alignment() >= 4096);
+    let end = kernel.pref_address().checked_next_multiple_of(kernel.kernel_alignment());
+    assert!(end.and_then(|start| start.checked_add(kernel.init_size())).is_some());
+    true
+}
+
+fn inside(inner: FileRange, outer: FileRange) -> bool {
+    outer.offset() <= inner.offset() && inner.end() <= outer.end()
+}

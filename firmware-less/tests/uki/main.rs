@@ -1,0 +1,19 @@
+//! Images from outside, good, bad and hostile, through everything that reads them.
+#![expect(clippy::arithmetic_side_effects, reason = "a test stops at an overflow")]
+
+#[cfg(test)]
+mod accepted;
+#[cfg(test)]
+mod handed;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod kernel;
+#[cfg(test)]
+mod profiles;
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+mod refused;
+#[cfg(test)]
+mod wrong_files;
