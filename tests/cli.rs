@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -63,7 +64,7 @@ fn a_file_that_cannot_be_used_exits_with_74() {
 #[test]
 fn a_pipe_is_refused_and_not_waited_for() {
     let scratch = Scratch::new();
-    let made = std::process::Command::new("mkfifo").arg(scratch.path().join("pipe")).status();
+    let made = Command::new("mkfifo").arg(scratch.path().join("pipe")).status();
     assert!(made.expect("mkfifo runs").success());
     failed(&scratch.ukivm(["run", "pipe"]), 74, "pipe: is a pipe");
 }
@@ -138,8 +139,8 @@ fn a_reader_that_goes_away_is_no_error_of_ours() {
     let scratch = Scratch::new();
     scratch.file("foo.efi", sound_uki());
     let line = format!("{} plan foo.efi | head -n 1", env!("CARGO_BIN_EXE_ukivm"));
-    let ran = std::process::Command::new("sh").arg("-c").arg(line).current_dir(scratch.path());
-    let output = { ran }.output().expect("sh runs");
+    let output =
+        Command::new("sh").arg("-c").arg(line).current_dir(scratch.path()).output().expect("sh");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
@@ -147,7 +148,7 @@ fn a_reader_that_goes_away_is_no_error_of_ours() {
 fn tcg_without_qemu_names_the_package() {
     let scratch = Scratch::new();
     scratch.file("foo.efi", sound_uki());
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ukivm"))
+    let output = Command::new(env!("CARGO_BIN_EXE_ukivm"))
         .args(["run", "--engine", "tcg", "foo.efi"])
         .current_dir(scratch.path())
         .env("UKIVM_QEMU", "/nonexistent/qemu")
