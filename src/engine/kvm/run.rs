@@ -180,7 +180,7 @@ fn crash_report(
         .iter()
         .enumerate()
         .filter_map(|(id, left)| {
-            let failure = left.failure.as_deref().or(hangs.then_some("stopped by us"))?;
+            let failure = left.failure.as_deref().or(hangs.then_some("still running"))?;
             Some(crash::describe(&Suspect { id, vcpu: &left.vcpu, failure }, plan, memory))
         })
         .flatten()
