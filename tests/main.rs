@@ -4,6 +4,8 @@
 
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// The KVM engine, on guests of a few instructions.
+mod kvm;
 /// How runs end, and what is left when they have.
 mod lifecycle;
 /// What ukivm says of a plan: golden text and JSON.
