@@ -1,7 +1,6 @@
 //! The run: a thread for each vCPU, and how they all stop.
 
 use std::{
-    panic,
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +17,7 @@ use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
 use super::{
     Error,
     crash::{self, Suspect},
-    exit_loop,
+    exit_loop, join,
     memory::GuestMemory,
     vcpu::Vcpu,
     vm::{self, Vm},
@@ -162,10 +161,6 @@ impl Drop for Presence<'_> {
             self.session.end(End::EngineFailure { reason: "a vCPU thread panicked".to_owned() });
         }
     }
-}
-
-fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
-    handle.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
 /// What to print: the vCPU that failed, or all of a guest that hangs.
