@@ -2,6 +2,8 @@
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails it")]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+/// Whole kernels on both engines.
+mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
 /// The KVM engine, on guests of a few instructions.

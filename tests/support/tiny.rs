@@ -65,6 +65,8 @@ pub(crate) fn halt(a: &mut CodeAssembler) -> Result<(), IcedError> {
 /// 0x40 added to control characters: ^C comes back as C. Powers off at `q`.
 pub(crate) fn echo(a: &mut CodeAssembler) -> Result<(), IcedError> {
     const LINE_STATUS: u32 = port::SERIAL as u32 + 5;
+    // As a driver does that wants input; nothing is typed to one that does not.
+    write_port(a, port::SERIAL + 1, 1)?;
     print(a, "ready\r\n")?;
     let (mut read, mut printable, mut done) =
         (a.create_label(), a.create_label(), a.create_label());
