@@ -14,5 +14,7 @@ mod lifecycle;
 mod plan;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
 mod support;
+/// The TCG engine, with plans made by hand.
+mod tcg;
 /// The console on a terminal.
 mod terminal;
