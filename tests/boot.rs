@@ -231,7 +231,7 @@ fn memory_above_the_hole_is_the_guest_s_too() {
         let facts = guest_facts(ran);
         let kib = facts.get("memtotal").and_then(|total| total.trim_end_matches("kB").parse().ok());
         assert!(kib.is_some_and(|kib: u64| kib > 2_800_000), "{ran:?}");
-        assert!(ran.stdout.contains("e820=100000000-13fffffff"), "{ran:?}");
+        assert!(ran.stdout.contains("e820=100000000-"), "{ran:?}");
     };
     has_3_gib(&boot.on_tcg());
     let Some(runs) = on_kvm(test, &[&boot]) else { return };
