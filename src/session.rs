@@ -153,7 +153,7 @@ impl Session {
     pub fn end(&self, end: End) {
         self.shared.end(end);
         if self.is_over() {
-            self.output.close();
+            self.output.release();
         }
     }
 
@@ -182,7 +182,7 @@ impl Session {
                 self.end(End::Interrupted { signal });
             }
             if let Some(end) = self.shared.ended() {
-                self.output.close();
+                self.output.release();
                 return end;
             }
             match self.next_deadline() {
@@ -197,7 +197,7 @@ impl Session {
     #[must_use]
     pub fn finish(self) -> Timeline {
         let interrupted = matches!(self.shared.ended(), Some(End::Interrupted { .. }));
-        self.output.close();
+        self.output.complete();
         if interrupted {
             self.output.drained(INTERRUPTED_DRAIN);
         } else {

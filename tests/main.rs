@@ -1,10 +1,20 @@
 //! Everything that is tested from outside: one binary, so that it links once.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails it")]
-#![expect(clippy::tests_outside_test_module, reason = "every module here is one")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+/// Whole kernels on both engines.
+mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// The KVM engine, on guests of a few instructions.
+mod kvm;
+/// How runs end, and what is left when they have.
+mod lifecycle;
 /// What ukivm says of a plan: golden text and JSON.
 mod plan;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
 mod support;
+/// The TCG engine, with plans made by hand.
+mod tcg;
+/// The console on a terminal.
+mod terminal;

@@ -23,6 +23,9 @@ test_initrd() {
 # test_tree FOLDER COMPRESSION
 test_tree() {
     rm -rf "$1"
-    busybox_tree "$1" "$recipes/initrds/init" mount uname nproc dd sleep poweroff reboot halt
+    busybox_tree "$1" "$recipes/initrds/init" mount uname nproc sleep poweroff reboot halt
     echo "$2" >"$1/etc/compression"
+    want as ld
+    as --64 "$recipes/initrds/outb.s" -o "$work/outb.o"
+    ld -static -s -o "$1/bin/outb" "$work/outb.o"
 }

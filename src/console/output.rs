@@ -25,8 +25,10 @@ struct Queue {
     bytes: Vec<u8>,
     /// The writer is busy with bytes that it took.
     writing: bool,
-    /// Nothing will be added, or nobody reads any more: nothing may wait.
-    closed: bool,
+    /// The run is over: whoever adds may not wait, and what finds no room is lost.
+    released: bool,
+    /// Nothing will be added: the writer ends when all is written.
+    complete: bool,
 }
 
 /// The queue and its writer.
@@ -60,10 +62,13 @@ impl Output {
         Ok(output)
     }
 
-    /// Adds `bytes`, waiting while the queue is full and open.
+    /// Adds `bytes`, waiting while the queue is full and the run goes on.
     pub(crate) fn push(&self, bytes: &[u8]) {
         let mut queue = self.lock();
-        while queue.bytes.len() >= QUEUE_MAX && !queue.closed {
+        while queue.bytes.len() >= QUEUE_MAX {
+            if queue.released {
+                return;
+            }
             queue = self.wait(queue);
         }
         let was_empty = queue.bytes.is_empty();
@@ -73,9 +78,15 @@ impl Output {
         }
     }
 
-    /// Closes the queue: whoever waits for room goes on.
-    pub(crate) fn close(&self) {
-        self.lock().closed = true;
+    /// The run is over: whoever waits for room goes on.
+    pub(crate) fn release(&self) {
+        self.lock().released = true;
+        self.shared.1.notify_all();
+    }
+
+    /// Nothing will be added any more.
+    pub(crate) fn complete(&self) {
+        self.lock().complete = true;
         self.shared.1.notify_all();
     }
 
@@ -97,7 +108,7 @@ impl Output {
                 queue.writing = true;
                 return Some(std::mem::take(&mut queue.bytes));
             }
-            if queue.closed {
+            if queue.complete {
                 return None;
             }
             queue = self.wait(queue);
@@ -134,12 +145,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_queue_makes_nobody_wait() {
+    fn after_the_run_nobody_waits_and_memory_stays_bounded() {
         let output = Output::default();
-        output.close();
+        output.release();
         for _ in 0..100 {
             output.push(&[0; QUEUE_MAX]);
         }
+        assert_eq!(output.take().map(|bytes| bytes.len()), Some(QUEUE_MAX));
+    }
+
+    #[test]
+    fn what_comes_after_the_end_of_the_run_is_still_written() {
+        let output = Output::default();
+        output.release();
+        output.push(b"reboot: Power down\n");
+        output.complete();
+        assert_eq!(output.take().as_deref(), Some(b"reboot: Power down\n".as_slice()));
+        assert_eq!(output.take(), None);
+        assert!(output.drained(Duration::from_millis(1)));
     }
 
     #[test]

@@ -40,9 +40,9 @@ mod tests {
 
     #[test]
     fn it_wraps_at_24_bits() {
-        let wrap = Duration::from_secs_f64(f64::from(MASK + 1) / 3_579_545.0);
-        assert!(ticks(wrap - Duration::from_millis(1)) > 0x00ff_0000);
-        assert!(ticks(wrap + Duration::from_millis(1)) < 0x0000_ffff);
+        // 2²⁴ ticks take 4.686974 s.
+        assert!(ticks(Duration::from_millis(4_686)) > 0x00ff_0000);
+        assert!(ticks(Duration::from_millis(4_688)) < 0x0000_ffff);
         assert_eq!(ticks(Duration::from_secs(u64::MAX)) & !MASK, 0);
     }
 

@@ -18,11 +18,16 @@ mod register {
     pub(super) const INTERRUPT_ENABLE: u8 = 1;
     pub(super) const LINE_CONTROL: u8 = 3;
     pub(super) const MODEM_CONTROL: u8 = 4;
+    pub(super) const LINE_STATUS: u8 = 5;
 }
 
 const RECEIVED_DATA_INTERRUPT: u8 = 0x01;
 const DIVISOR_LATCH: u8 = 0x80;
 const LOOPBACK: u8 = 0x10;
+
+/// How often in a row a guest reads the line status when it waits for input
+/// without the interrupt. A guest that sends reads it once a byte.
+const POLLS: u8 = 16;
 
 /// How long [`Serial::take`] waits for the guest to make room.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -47,9 +52,15 @@ type Uart = vm_superio::Serial<Interrupt, NoEvents, io::Sink>;
 
 /// The serial port, shared by the vCPUs and whoever types.
 pub struct Serial {
-    uart: Mutex<Uart>,
+    port: Mutex<Port>,
     /// The guest did something that may make room for input.
     stirred: Condvar,
+}
+
+struct Port {
+    uart: Uart,
+    /// How often in a row the guest has read the line status.
+    polls: u8,
 }
 
 impl fmt::Debug for Serial {
@@ -61,19 +72,22 @@ impl fmt::Debug for Serial {
 impl Serial {
     pub(super) fn new(interrupt: EventFd) -> Self {
         let uart = Uart::new(Interrupt(interrupt), io::sink());
-        Self { uart: Mutex::new(uart), stirred: Condvar::new() }
+        Self { port: Mutex::new(Port { uart, polls: 0 }), stirred: Condvar::new() }
     }
 
     /// Reads a register, once for each byte of `data`.
     #[inline]
     pub(super) fn read(&self, offset: u16, data: &mut [u8]) {
         let register = register(offset);
-        let mut uart = self.lock();
+        let mut port = self.lock();
         for byte in data {
-            *byte = uart.read(register);
+            *byte = port.uart.read(register);
         }
-        drop(uart);
-        if register == register::DATA {
+        let is_poll = register == register::LINE_STATUS;
+        port.polls = if is_poll { port.polls.saturating_add(1) } else { 0 };
+        let waits = port.polls == POLLS;
+        drop(port);
+        if waits || register == register::DATA {
             self.stirred.notify_all();
         }
     }
@@ -83,35 +97,36 @@ impl Serial {
     #[inline]
     pub(super) fn write<'a>(&self, offset: u16, data: &'a [u8]) -> &'a [u8] {
         let register = register(offset);
-        let mut uart = self.lock();
-        let sends = register == register::DATA && transmits(&mut uart);
+        let mut port = self.lock();
+        let sends = register == register::DATA && transmits(&mut port.uart);
         for byte in data {
             // Cannot fail: neither the trigger nor the sink does.
-            drop(uart.write(register, *byte));
+            drop(port.uart.write(register, *byte));
         }
-        drop(uart);
+        port.polls = 0;
+        drop(port);
         if register == register::INTERRUPT_ENABLE {
             self.stirred.notify_all();
         }
         if sends { data } else { &[] }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Uart> {
-        self.uart.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Port> {
+        self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Input for Serial {
-    /// Takes input only while the guest has the received-data interrupt
-    /// enabled. Before that its driver reads and drops whatever is there, and a
-    /// script piped into the console would lose its first bytes.
+    /// Takes input only while the guest listens: has the received-data interrupt
+    /// enabled, or polls. Before that its driver reads and drops whatever is
+    /// there, and a script piped into the console would lose its first bytes.
     fn take(&self, bytes: &[u8]) -> usize {
-        let uart = self.lock();
-        let (mut uart, timeout) = self
+        let port = self.lock();
+        let (mut port, timeout) = self
             .stirred
-            .wait_timeout_while(uart, PATIENCE, |uart| !receives(uart))
+            .wait_timeout_while(port, PATIENCE, |port| !receives(port))
             .unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() { 0 } else { uart.enqueue_raw_bytes(bytes).unwrap_or(0) }
+        if timeout.timed_out() { 0 } else { port.uart.enqueue_raw_bytes(bytes).unwrap_or(0) }
     }
 }
 
@@ -126,11 +141,12 @@ fn transmits(uart: &mut Uart) -> bool {
         && uart.read(register::MODEM_CONTROL) & LOOPBACK == 0
 }
 
-/// Whether the guest waits for input and there is room for it.
-fn receives(uart: &mut Uart) -> bool {
-    transmits(uart)
-        && uart.read(register::INTERRUPT_ENABLE) & RECEIVED_DATA_INTERRUPT != 0
-        && uart.fifo_capacity() > 0
+/// Whether the guest listens and there is room for what it is to hear.
+fn receives(Port { uart, polls }: &mut Port) -> bool {
+    let listens = |uart: &mut Uart| {
+        *polls >= POLLS || uart.read(register::INTERRUPT_ENABLE) & RECEIVED_DATA_INTERRUPT != 0
+    };
+    transmits(uart) && listens(uart) && uart.fifo_capacity() > 0
 }
 
 #[cfg(test)]
@@ -204,6 +220,22 @@ mod tests {
         let (serial, _) = serial();
         assert_eq!(serial.take(b"early"), 0);
         enable_received_data_interrupt(&serial);
+        assert_eq!(serial.take(b"later"), 5);
+    }
+
+    #[test]
+    fn a_guest_that_polls_listens_too() {
+        let (serial, _) = serial();
+        let polls = |times: u8| {
+            for _ in 0..times {
+                read(&serial, LINE_STATUS);
+            }
+        };
+        polls(POLLS - 1);
+        serial.write(0, b"x");
+        polls(POLLS - 1);
+        assert_eq!(serial.take(b"early"), 0);
+        polls(1);
         assert_eq!(serial.take(b"later"), 5);
     }
 

@@ -1,8 +1,14 @@
 //! The program as a user runs it, and what it is run on.
 
+pub(crate) mod cpu_state;
+pub(crate) mod run;
+pub(crate) mod tiny;
+
 use std::{
+    env,
     ffi::OsStr,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -72,4 +78,30 @@ pub(crate) fn sound_uki() -> Vec<u8> {
         .section(".linux", bzimage().build())
         .section(".initrd", [0x5a; 5000])
         .build()
+}
+
+/// The engines that can run a guest of a few instructions here. For each that
+/// can't, `test` is noted as skipped.
+pub(crate) fn engines(test: &str) -> Vec<&'static str> {
+    let mut engines = Vec::new();
+    match fs::File::options().read(true).write(true).open("/dev/kvm") {
+        Ok(_) => engines.push("kvm"),
+        Err(error) => skip(test, &format!("no KVM: /dev/kvm: {error}")),
+    }
+    match ukivm::engine::tcg::qemu() {
+        Ok(_) => engines.push("tcg"),
+        Err(error) => skip(test, &format!("no TCG: {error}")),
+    }
+    engines
+}
+
+/// Notes that a test, or a part of it, can't be run here. `tests/run` counts
+/// what is noted.
+pub(crate) fn skip(test: &str, reason: &str) {
+    let note = format!("{test}: {reason}\n");
+    eprint!("skipped: {note}");
+    if let Some(path) = env::var_os("UKIVM_SKIPS") {
+        let file = fs::File::options().append(true).create(true).open(path);
+        file.and_then(|mut file| file.write_all(note.as_bytes())).expect("a place to note it");
+    }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::{
     kernel::Kernel,
-    plan::Content,
     range::FileRange,
     uki::{Handed, Name, Uki, handed::Choice},
 };
@@ -48,16 +47,23 @@ fn assert_profile_is_sound(file: &[u8], uki: &Uki, number: usize) -> bool {
     }
     let choice = Choice { profile: number, ..Choice::default() };
     let Ok(handed) = Handed::read(file, uki, &choice) else { return false };
-    assert_handed_is_sound(&handed, file.len() as u64);
+    assert_handed_is_sound(&handed);
+    assert!(handed.kernel.range.end() <= file.len() as u64);
     assert_kernel_is_sound(file, handed.kernel.range)
 }
 
-fn assert_handed_is_sound(handed: &Handed, file_len: u64) {
-    assert!(handed.kernel.range.end() <= file_len && !handed.kernel.range.is_empty());
-    for part in &handed.initrd {
-        assert!(!part.content.is_empty() && part.content.len() <= part.padded_len);
-        assert!(matches!(&part.content, Content::File(file) if file.range.end() <= file_len));
+/// What is handed over must be sound: a kernel, initrd parts one after the other,
+/// a command line without anything but text.
+pub fn assert_handed_is_sound(handed: &Handed) {
+    assert!(!handed.kernel.range.is_empty());
+    let parts = &handed.initrd;
+    let lengths = parts.iter().map(|part| (part.content.len(), part.padded_len));
+    for (len, padded_len) in lengths.clone() {
+        let wanted = if parts.len() > 1 { len.next_multiple_of(4) } else { len };
+        assert!(len > 0 && padded_len == wanted, "{parts:?}");
     }
+    let total = lengths.map(|(_, padded_len)| u128::from(padded_len)).sum::<u128>();
+    assert_eq!(u128::from(handed.initrd_len()), total);
     let cmdline = str::from_utf8(&handed.cmdline).expect("a command line is text");
     assert!(!cmdline.contains(|c: char| c < ' ' || c == '\x7f'), "{cmdline:?}");
     assert_eq!(cmdline.trim_matches(' '), cmdline);

@@ -238,7 +238,7 @@ pub enum Error {
         second_start: u64,
     },
     /// A kernel of no bytes.
-    #[error("section .linux is empty (VirtualSize {:#x}): there is no kernel", 0)]
+    #[error("section .linux is empty (VirtualSize 0x0): there is no kernel")]
     EmptyLinux,
     /// A kernel in some profiles, but not in this one.
     #[error("profile {profile} has no kernel: .linux is missing or masked by an empty one")]

@@ -26,7 +26,9 @@ pub(super) fn describe(
     let mut lines = vec![format!("vCPU {}: {}", suspect.id, suspect.failure)];
     match (fd.get_regs(), fd.get_sregs()) {
         (Ok(_), Ok(sregs)) if was_reset(&sregs) => {
-            lines.push("registers: lost, KVM has reset the vCPU (AMD, on a triple fault)".into());
+            lines.push(
+                "registers: as after a reset (never started, or AMD after a triple fault)".into(),
+            );
         }
         (Ok(regs), Ok(sregs)) => {
             let code = Code::at(instruction_pointer(&regs, &sregs), suspect.vcpu, memory);
@@ -44,9 +46,9 @@ pub(super) fn describe(
     lines
 }
 
-/// Whether these are the values of a processor reset, which no guest has after
-/// its first instructions. KVM on AMD leaves them after a triple fault, since the
-/// processor does not keep the guest's.
+/// Whether these are the values of a processor reset, which say nothing of the
+/// guest. A vCPU that was never started has them, and KVM on AMD leaves them after
+/// a triple fault, since the processor does not keep the guest's.
 fn was_reset(sregs: &kvm_sregs) -> bool {
     const RESET_CS_BASE: u64 = 0xffff_0000;
     const PROTECTED_MODE: u64 = 1;

@@ -74,10 +74,15 @@ pub(super) fn run(
             Err(error) if error.errno() == libc::EINTR => count(&mut exits.interrupted),
             // A vCPU that waits to be started looks up when INIT comes.
             Err(error) if error.errno() == libc::EAGAIN => count(&mut exits.other),
-            Ok(VcpuExit::Shutdown) => return Some(triple_fault()),
-            Ok(VcpuExit::FailEntry(reason, _)) => return Some(entry_failure(reason)),
-            Ok(_) => return Some(unexpected(vcpu)),
-            Err(error) => return Some(refused(error)),
+            failure => {
+                count(&mut exits.other);
+                return Some(match failure {
+                    Ok(VcpuExit::Shutdown) => triple_fault(),
+                    Ok(VcpuExit::FailEntry(reason, _)) => entry_failure(reason),
+                    Ok(_) => unexpected(vcpu),
+                    Err(error) => refused(error),
+                });
+            }
         }
     }
     None

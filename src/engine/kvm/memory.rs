@@ -1,16 +1,12 @@
-//! Guest RAM, and how the plan gets into it.
-
-use std::io;
+//! Guest RAM.
 
 use firmware_less::{
     machine::Machine,
-    plan::{BootPlan, Content, FileSlice},
     range::{GuestRange, index},
 };
 use vm_memory::{MmapRegion, VolatileMemory as _, VolatileSlice};
 
 use super::{Error, vm};
-use crate::files::{Files, OpenFile};
 
 /// What KVM wants host and guest addresses alike aligned to, so that it can map
 /// a huge page of the one as a huge page of the other.
@@ -47,23 +43,6 @@ impl GuestMemory {
         Ok(Self { banks })
     }
 
-    /// Puts everything that `plan` places where it belongs, files by reading
-    /// straight into guest memory.
-    pub fn load(&self, plan: &BootPlan, files: &Files) -> Result<(), Error> {
-        for placement in plan.placements() {
-            for piece in &placement.pieces {
-                let start = placement.range.start().saturating_add(piece.offset);
-                let Some(range) = GuestRange::new(start, piece.content.len()) else { continue };
-                let into = self.slice(range)?;
-                match &piece.content {
-                    Content::Bytes(bytes) => into.copy_from(bytes),
-                    Content::File(slice) => read_file(&into, *slice, files)?,
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Gives `see` the bytes at `range`, in order, in pieces of any size.
     pub fn read_memory(&self, range: GuestRange, see: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let mut rest = self.slice(range)?;
@@ -80,7 +59,7 @@ impl GuestMemory {
         &self.banks
     }
 
-    fn slice(&self, range: GuestRange) -> Result<VolatileSlice<'_>, Error> {
+    pub(super) fn slice(&self, range: GuestRange) -> Result<VolatileSlice<'_>, Error> {
         self.banks.iter().find_map(|bank| bank.slice(range)).ok_or(Error::NotRam { range })
     }
 }
@@ -114,34 +93,30 @@ impl Bank {
 }
 
 /// What comes after the first `len` bytes of `slice`.
-fn skip<'m>(slice: &VolatileSlice<'m>, len: usize) -> VolatileSlice<'m> {
+pub(super) fn skip<'m>(slice: &VolatileSlice<'m>, len: usize) -> VolatileSlice<'m> {
     slice.offset(len).unwrap_or_else(|_| unreachable!("no more was copied than there was"))
 }
 
-fn read_file(into: &VolatileSlice<'_>, from: FileSlice, files: &Files) -> Result<(), Error> {
-    let file = files.get(from.file).ok_or(Error::NoSuchFile { file: from.file })?;
-    let mut rest = skip(into, 0);
-    let mut offset = from.range.offset();
-    while !rest.is_empty() {
-        match vm::pread(&file.file, offset, &rest) {
-            Ok(0) => return Err(short_read(file, from, offset)),
-            Ok(read) => {
-                rest = skip(&rest, read);
-                offset = offset.saturating_add(read as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(Error::Read { path: file.path.clone(), offset, source }),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn host_and_guest_addresses_are_congruent_in_huge_pages() {
+        let memory = GuestMemory::new(&Machine::new(6 << 30, 1).unwrap()).unwrap();
+        for bank in memory.banks() {
+            let host = bank.whole().ptr_guard().as_ptr() as u64;
+            assert_eq!(host % HUGE_PAGE as u64, bank.range().start() % HUGE_PAGE as u64);
         }
     }
-    Ok(())
-}
 
-#[cold]
-fn short_read(file: &OpenFile, from: FileSlice, end: u64) -> Error {
-    Error::ShortRead {
-        path: file.path.clone(),
-        offset: from.range.offset(),
-        wanted: from.range.len(),
-        found: end.saturating_sub(from.range.offset()),
+    #[test]
+    fn memory_outside_ram_cannot_be_read() {
+        let memory = GuestMemory::new(&Machine::new(64 * MIB, 1).unwrap()).unwrap();
+        let range = GuestRange::new(64 * MIB - 1, 2).unwrap();
+        let error = memory.read_memory(range, &mut |_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "[0x3ffffff, 0x4000001) is not wholly in guest RAM");
     }
 }

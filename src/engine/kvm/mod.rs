@@ -9,7 +9,7 @@
 //!                   └─ Vm::create(machine) ──────┘
 //! ```
 
-use std::{io, path::PathBuf};
+use std::{io, panic, path::PathBuf, thread::ScopedJoinHandle};
 
 use firmware_less::{plan::FileId, range::GuestRange};
 use kvm_ioctls::Kvm;
@@ -20,6 +20,7 @@ mod cpuid;
 mod crash;
 mod exit_loop;
 mod exit_reason;
+mod load;
 mod memory;
 mod run;
 mod self_test;
@@ -97,18 +98,16 @@ pub enum Error {
     },
     /// A file that ends too early: it shrank since it was opened.
     #[error(
-        "{}: {found:#x} bytes at offset {offset:#x}, wanted {wanted:#x}",
+        "{} ends at offset {found:#x} by now, the plan wants it up to {wanted:#x}",
         path.display()
     )]
     ShortRead {
         /// Which file.
         path: PathBuf,
-        /// Where the reading began.
-        offset: u64,
-        /// How much there was to be.
-        wanted: u64,
-        /// How much there was.
+        /// Where it ends.
         found: u64,
+        /// Where it was to end at the earliest.
+        wanted: u64,
     },
     /// No eventfd for an interrupt line.
     #[error("can't create an eventfd")]
@@ -129,6 +128,11 @@ pub enum Error {
 /// The error of that KVM call, for `map_err`.
 fn during(call: &'static str) -> impl FnOnce(errno::Error) -> Error {
     move |source| Error::Kvm { call, source }
+}
+
+/// What a thread gives; its panic becomes ours.
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
 fn open() -> Result<Kvm, Error> {

@@ -1,7 +1,6 @@
 //! The run: a thread for each vCPU, and how they all stop.
 
 use std::{
-    panic,
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +17,7 @@ use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
 use super::{
     Error,
     crash::{self, Suspect},
-    exit_loop,
+    exit_loop, join,
     memory::GuestMemory,
     vcpu::Vcpu,
     vm::{self, Vm},
@@ -164,10 +163,6 @@ impl Drop for Presence<'_> {
     }
 }
 
-fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
-    handle.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
-}
-
 /// What to print: the vCPU that failed, or all of a guest that hangs.
 fn crash_report(
     end: &End,
@@ -180,7 +175,7 @@ fn crash_report(
         .iter()
         .enumerate()
         .filter_map(|(id, left)| {
-            let failure = left.failure.as_deref().or(hangs.then_some("stopped by us"))?;
+            let failure = left.failure.as_deref().or(hangs.then_some("still running"))?;
             Some(crash::describe(&Suspect { id, vcpu: &left.vcpu, failure }, plan, memory))
         })
         .flatten()

@@ -119,7 +119,7 @@ fn page_tables() -> Placement {
 }
 
 /// 64-bit mode, as plain as can be.
-fn cpu_state() -> CpuState {
+pub(super) fn cpu_state() -> CpuState {
     const PROTECTED_PAGED: u64 = 0x8000_0013;
     const PHYSICAL_ADDRESS_EXTENSION: u64 = 0x20;
     const FXSAVE_KNOWN: u64 = 0x200;

@@ -6,12 +6,12 @@ use firmware_less::cpu_state::{
     CpuState, DescriptorTable, LocalApic, Msrs as PlannedMsrs, Registers, Segment,
 };
 use kvm_bindings::{
-    CpuId, Msrs, kvm_dtable, kvm_fpu, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment,
-    kvm_sregs, kvm_xcr, kvm_xcrs,
+    CpuId, Msrs, kvm_dtable, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs,
+    kvm_xcr, kvm_xcrs, kvm_xsave,
 };
 use kvm_ioctls::VcpuFd;
 
-use super::{Error, during, memory::GuestMemory};
+use super::{Error, during, memory::GuestMemory, vm};
 
 const IA32_MISC_ENABLE: u32 = 0x1a0;
 const IA32_MTRR_DEF_TYPE: u32 = 0x2ff;
@@ -21,6 +21,16 @@ mod lapic {
     pub(super) const SPIV: usize = 0xf0;
     pub(super) const LVT0: usize = 0x350;
     pub(super) const LVT1: usize = 0x360;
+}
+
+/// Words of an XSAVE image, and components in its header.
+/// Intel SDM vol. 1, 13.4.
+mod xsave {
+    pub(super) const FCW: usize = 0;
+    pub(super) const MXCSR: usize = 6;
+    pub(super) const COMPONENTS: usize = 128;
+    pub(super) const X87: u32 = 1;
+    pub(super) const SSE: u32 = 2;
 }
 
 /// A virtual CPU of a VM that sees memory for `'m`.
@@ -71,8 +81,9 @@ impl<'m> Vcpu<'m> {
         let reset = self.fd.get_sregs().map_err(during("KVM_GET_SREGS"))?;
         self.fd.set_sregs(&sregs(state, &reset)).map_err(during("KVM_SET_SREGS"))?;
         self.fd.set_regs(&regs(&state.registers)).map_err(during("KVM_SET_REGS"))?;
-        let fpu = kvm_fpu { fcw: state.fcw, mxcsr: state.mxcsr, ..kvm_fpu::default() };
-        self.fd.set_fpu(&fpu).map_err(during("KVM_SET_FPU"))
+        let mut xsave = self.fd.get_xsave().map_err(during("KVM_GET_XSAVE"))?;
+        set_fpu(&mut xsave, state);
+        vm::set_xsave(&self.fd, &xsave).map_err(during("KVM_SET_XSAVE"))
     }
 
     /// Sets the local APIC, which is there when the interrupt chip is KVM's.
@@ -161,6 +172,15 @@ fn segment(planned: &Segment) -> kvm_segment {
 
 fn descriptor_table(planned: DescriptorTable) -> kvm_dtable {
     kvm_dtable { base: planned.base, limit: planned.limit, ..kvm_dtable::default() }
+}
+
+/// KVM_SET_FPU would do, but leaves the header saying that both components are
+/// as reset leaves them, and then they are.
+fn set_fpu(xsave: &mut kvm_xsave, state: &CpuState) {
+    let image = &mut xsave.region;
+    image[xsave::FCW] = state.fcw.into();
+    image[xsave::MXCSR] = state.mxcsr;
+    image[xsave::COMPONENTS] |= xsave::X87 | xsave::SSE;
 }
 
 fn set_apic_register(apic: &mut kvm_lapic_state, offset: usize, value: u32) {

@@ -9,12 +9,12 @@ use firmware_less::{
 };
 use kvm_bindings::{
     KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, kvm_irqchip, kvm_pic_state, kvm_run,
-    kvm_userspace_memory_region,
+    kvm_userspace_memory_region, kvm_xsave,
 };
-use kvm_ioctls::{Cap, Kvm, VmFd};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use rustix::{mm::Advice, thread::Pid};
 use vm_memory::VolatileSlice;
-use vmm_sys_util::{eventfd::EventFd, signal::SIGRTMIN};
+use vmm_sys_util::{errno, eventfd::EventFd, signal::SIGRTMIN};
 
 use super::{Error, cpuid, during, memory::GuestMemory, vcpu::Vcpu};
 use crate::devices;
@@ -143,6 +143,13 @@ pub(super) fn pread(file: &File, offset: u64, into: &VolatileSlice<'_>) -> io::R
         Ok(read) => Ok(read),
         Err(_negative) => Err(io::Error::last_os_error()),
     }
+}
+
+/// Sets the vCPU's x87, SSE and further state.
+pub(super) fn set_xsave(vcpu: &VcpuFd, xsave: &kvm_xsave) -> Result<(), errno::Error> {
+    // SAFETY: KVM reads more than `xsave` holds only where the process has asked
+    // for larger state to be allowed to guests, which this one never does.
+    unsafe { vcpu.set_xsave(xsave) }
 }
 
 /// What KVM says of an internal error.

@@ -1,15 +1,27 @@
 //! What a person wants to know of a guest that came to a bad end.
 
 use firmware_less::range::GuestRange;
+use serde::{Deserialize, Serialize};
 
 use crate::outcome::CrashReport;
 
-/// The monitor commands whose output makes a report.
-pub(super) const QUESTIONS: [&str; 3] = [REGISTERS, CODE, PHYSICAL];
+/// A command of QEMU's monitor, about one vCPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Question {
+    pub(super) cpu: u32,
+    pub(super) command: String,
+}
 
-const REGISTERS: &str = "info registers -a";
+const REGISTERS: &str = "info registers";
 const CODE: &str = "x /16xb $pc";
 const PHYSICAL: &str = "gva2gpa $pc";
+
+/// What a report of a machine with `cpus` vCPUs is made from.
+pub(super) fn questions(cpus: u32) -> impl Iterator<Item = Question> {
+    (0..cpus).flat_map(|cpu| {
+        [REGISTERS, CODE, PHYSICAL].map(|command| Question { cpu, command: command.to_owned() })
+    })
+}
 
 /// A named range of guest memory.
 pub(super) type Named = (&'static str, GuestRange);
@@ -17,52 +29,89 @@ pub(super) type Named = (&'static str, GuestRange);
 /// What the monitor said of the stopped guest.
 #[derive(Debug, Default)]
 pub(super) struct Dump {
-    answers: Vec<(String, String)>,
+    answers: Vec<(Question, String)>,
 }
 
 impl Dump {
-    /// Keeps what `command` printed.
-    pub(super) fn add(&mut self, command: String, text: String) {
-        self.answers.push((command, text));
+    /// Keeps what the monitor printed.
+    pub(super) fn add(&mut self, question: Question, text: String) {
+        self.answers.push((question, text));
     }
 
-    /// Whether every question has its answer.
-    pub(super) fn is_complete(&self) -> bool {
-        self.answers.len() >= QUESTIONS.len()
+    /// Whether every question about `cpus` vCPUs has its answer.
+    pub(super) fn is_complete(&self, cpus: u32) -> bool {
+        self.answers.len() >= questions(cpus).count()
     }
 
-    /// The report, with the name of the range that RIP lies in. `None` if
-    /// nothing was answered.
+    /// The report: in the form of a kernel oops, then QEMU's own lines. `None`
+    /// if nothing was answered.
     pub(super) fn report(&self, ranges: &[Named]) -> Option<CrashReport> {
-        let mut lines: Vec<_> = self.lines(REGISTERS).filter(|line| is_telling(line)).collect();
-        lines.extend(self.lines(CODE).map(|line| format!("code {line}")));
-        lines.extend(self.physical().map(|address| place(address, ranges)));
-        Some(CrashReport { lines }).filter(|report| !report.lines.is_empty())
+        let of_cpu = |(question, registers): &(Question, String)| {
+            let lines = (question.command == REGISTERS)
+                .then(|| self.lines(question.cpu, registers, ranges));
+            lines.unwrap_or_default()
+        };
+        let lines: Vec<_> = self.answers.iter().flat_map(of_cpu).collect();
+        (!lines.is_empty()).then_some(CrashReport { lines })
+    }
+
+    fn lines(&self, cpu: u32, registers: &str, ranges: &[Named]) -> Vec<String> {
+        let place = place(self.physical(cpu), ranges);
+        let selector = value(registers, "CS =").unwrap_or_default();
+        let rip = value(registers, "RIP=").or(value(registers, "EIP=")).unwrap_or_default();
+        let mut lines = vec![
+            format!("vCPU {cpu}: stopped"),
+            format!("RIP: {selector}:0x{rip}{place}"),
+            format!("Code: {}", code(self.answer(cpu, CODE))),
+        ];
+        lines.extend(
+            registers.lines().map(str::trim).filter(|line| is_telling(line)).map(Into::into),
+        );
+        lines
     }
 
     /// RIP as a guest-physical address.
-    fn physical(&self) -> Option<u64> {
-        let line = self.lines(PHYSICAL).next()?;
-        u64::from_str_radix(line.strip_prefix("gpa: 0x")?, 16).ok()
+    fn physical(&self, cpu: u32) -> Option<u64> {
+        let digits = self.answer(cpu, PHYSICAL).trim().strip_prefix("gpa: 0x")?;
+        u64::from_str_radix(digits, 16).ok()
     }
 
-    fn lines(&self, command: &str) -> impl Iterator<Item = String> {
-        let of_command = self.answers.iter().filter(move |(asked, _)| asked == command);
-        let lines = of_command.flat_map(|(_, text)| text.lines());
-        lines.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
+    fn answer(&self, cpu: u32, command: &str) -> &str {
+        let of_question =
+            |(asked, _): &&(Question, _)| asked.cpu == cpu && asked.command == command;
+        self.answers.iter().find(of_question).map_or("", |(_, text)| text)
     }
 }
 
-/// Leaves out the FPU's registers, and debug registers.
+/// What follows `name` in a register dump.
+fn value<'a>(registers: &'a str, name: &str) -> Option<&'a str> {
+    let (_, after) = registers.split_once(name)?;
+    after.split_whitespace().next()
+}
+
+/// The bytes of a memory dump: each line is an address and bytes.
+fn code(dump: &str) -> String {
+    let bytes = dump.lines().filter_map(|line| line.split_once(": "));
+    let bytes = bytes.flat_map(|(_, bytes)| bytes.split_whitespace());
+    let bytes: Vec<_> = bytes.filter_map(|byte| byte.strip_prefix("0x")).collect();
+    if bytes.is_empty() { "unreadable".to_owned() } else { bytes.join(" ") }
+}
+
+fn place(physical: Option<u64>, ranges: &[Named]) -> String {
+    let Some(physical) = physical else { return ", not mapped".to_owned() };
+    match ranges.iter().find(|(_, range)| range.contains_address(physical)) {
+        Some((name, range)) => {
+            let offset = physical.saturating_sub(range.start());
+            format!(", physical {physical:#x}, in {name}+{offset:#x}")
+        }
+        None => format!(", physical {physical:#x}, where nothing was placed"),
+    }
+}
+
+/// Leaves out the FPU's and the debug registers, and what the report says already.
 fn is_telling(line: &str) -> bool {
-    !["FPR", "XMM", "YMM", "DR", "CC"].iter().any(|prefix| line.starts_with(prefix))
-}
-
-fn place(address: u64, ranges: &[Named]) -> String {
-    match ranges.iter().find(|(_, range)| range.contains_address(address)) {
-        Some((name, range)) => format!("RIP is at guest address {address:#x}, in {name} {range}"),
-        None => format!("RIP is at guest address {address:#x}, in nothing that was placed"),
-    }
+    let dull = ["CPU#", "FPR", "XMM", "YMM", "DR", "CC"];
+    !line.is_empty() && !dull.iter().any(|prefix| line.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -70,45 +119,61 @@ mod tests {
     use super::*;
 
     const KERNEL: Named = ("kernel", GuestRange::constant(0x10_0000, 0x1000));
+    const DUMP: &str = "\r\nCPU#0\r\nRAX=0000000000000001\r\nRIP=0000000000100200 RFL=46\r\n\
+                        CS =0010 0000000000000000 ffffffff 00af9b00\r\nFPR0=0000\r\nXMM00=0000\r\n";
 
     fn dump(answers: [&str; 3]) -> Dump {
         let mut dump = Dump::default();
-        for (question, answer) in QUESTIONS.iter().zip(answers) {
-            dump.add((*question).to_owned(), answer.to_owned());
+        for (question, answer) in questions(1).zip(answers) {
+            dump.add(question, answer.to_owned());
         }
         dump
     }
 
     #[test]
-    fn a_report_has_registers_code_and_the_name_of_the_place() {
-        let dump = dump([
-            "\r\nCPU#0\r\nRAX=0000000000000001\r\nFPR0=0000\r\nXMM00=0000\r\n",
-            "0000000000100200: 0x0f 0x0b\r\n",
-            "gpa: 0x100200\r\n",
-        ]);
-        assert!(dump.is_complete());
+    fn a_report_has_the_name_of_the_place_code_and_registers() {
+        let bytes = "0000000000100200: 0x0f 0x0b\r\n0000000000100208: 0xeb\r\n";
+        let dump = dump([DUMP, bytes, "gpa: 0x100200\r\n"]);
+        assert!(dump.is_complete(1) && !dump.is_complete(2));
         assert_eq!(
             dump.report(&[KERNEL]).unwrap().lines,
             [
-                "CPU#0",
+                "vCPU 0: stopped",
+                "RIP: 0010:0x0000000000100200, physical 0x100200, in kernel+0x200",
+                "Code: 0f 0b eb",
                 "RAX=0000000000000001",
-                "code 0000000000100200: 0x0f 0x0b",
-                "RIP is at guest address 0x100200, in kernel [0x100000, 0x101000)",
+                "RIP=0000000000100200 RFL=46",
+                "CS =0010 0000000000000000 ffffffff 00af9b00",
             ]
         );
     }
 
     #[test]
     fn a_place_that_nothing_was_put_at_is_said_to_be_so() {
-        let dump = dump(["RAX=0", "", "gpa: 0x5000"]);
-        let report = dump.report(&[KERNEL]).unwrap();
-        assert_eq!(report.lines[1], "RIP is at guest address 0x5000, in nothing that was placed");
+        let report = dump([DUMP, "", "gpa: 0x5000"]).report(&[KERNEL]).unwrap();
+        assert_eq!(
+            report.lines[1],
+            "RIP: 0010:0x0000000000100200, physical 0x5000, where nothing was placed"
+        );
     }
 
     #[test]
-    fn an_unmapped_rip_has_no_place() {
-        let dump = dump(["RAX=0", "Cannot access memory", "Unmapped"]);
-        assert_eq!(dump.report(&[]).unwrap().lines, ["RAX=0", "code Cannot access memory"]);
+    fn an_unmapped_rip_has_neither_place_nor_code() {
+        let report = dump([DUMP, "Cannot access memory\r\n", "Unmapped\r\n"]).report(&[]).unwrap();
+        assert_eq!(report.lines[1], "RIP: 0010:0x0000000000100200, not mapped");
+        assert_eq!(report.lines[2], "Code: unreadable");
+    }
+
+    #[test]
+    fn every_vcpu_is_in_the_report() {
+        let mut dump = Dump::default();
+        for question in questions(2).filter(|question| question.command == REGISTERS) {
+            dump.add(question, DUMP.to_owned());
+        }
+        let lines = dump.report(&[]).unwrap().lines;
+        assert!(
+            ["vCPU 0: stopped", "vCPU 1: stopped"].iter().all(|l| lines.iter().any(|m| m == l))
+        );
     }
 
     #[test]

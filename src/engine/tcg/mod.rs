@@ -173,7 +173,7 @@ impl LoadedVm {
                 drop(end);
             });
             let console = scope.spawn(|| serial::pump(&channels.serial, session));
-            let seen = Watch::new(session, &channels, &mut child, over).run();
+            let seen = Watch::new(session, &channels, &mut child, over, self.machine.cpus()).run();
             // The run is over when its last output has been passed on.
             console.join().ok();
             session.end(ending::end(&seen, child.wait(), &channels.said.tail()));

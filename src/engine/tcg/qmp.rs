@@ -5,6 +5,8 @@ use std::{io::Write as _, os::unix::net::UnixStream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::crash::Question;
+
 /// What QEMU says. What we have no use for is `Other`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
@@ -15,7 +17,7 @@ pub(super) enum Message {
     /// pvpanic reported a panic.
     Panicked,
     /// What a monitor command printed; nothing if it failed.
-    Printed { command: String, text: String },
+    Answer { question: Question, text: String },
     /// Anything else.
     Other,
 }
@@ -30,7 +32,7 @@ struct Line {
     data: Value,
     #[serde(rename = "return")]
     returned: Option<Value>,
-    id: Option<String>,
+    id: Option<Question>,
 }
 
 impl Message {
@@ -52,8 +54,8 @@ impl From<Line> for Message {
                 "GUEST_PANICKED" => Self::Panicked,
                 _ => Self::Other,
             },
-            Line { id: Some(command), returned, .. } => {
-                Self::Printed { command, text: returned.as_ref().map(text).unwrap_or_default() }
+            Line { id: Some(question), returned, .. } => {
+                Self::Answer { question, text: returned.as_ref().map(text).unwrap_or_default() }
             }
             _ => Self::Other,
         }
@@ -85,13 +87,12 @@ pub(super) fn start(qmp: &UnixStream) {
     send(qmp, &json!({ "execute": "cont" }));
 }
 
-/// Runs a command of the human monitor; what it prints comes as
-/// [`Message::Printed`].
-pub(super) fn ask(qmp: &UnixStream, command: &str) {
-    let arguments = json!({ "command-line": command });
+/// Asks the human monitor; what it prints comes as [`Message::Answer`].
+pub(super) fn ask(qmp: &UnixStream, question: &Question) {
+    let arguments = json!({ "command-line": question.command, "cpu-index": question.cpu });
     send(
         qmp,
-        &json!({ "execute": "human-monitor-command", "arguments": arguments, "id": command }),
+        &json!({ "execute": "human-monitor-command", "arguments": arguments, "id": question }),
     );
 }
 
@@ -103,6 +104,10 @@ fn send(mut qmp: &UnixStream, message: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn question() -> Question {
+        Question { cpu: 1, command: "info registers".to_owned() }
+    }
 
     #[test]
     fn messages_are_told_apart() {
@@ -116,15 +121,12 @@ mod tests {
             ),
             (r#"{"event": "GUEST_PANICKED", "data": {"action": "run"}}"#, Message::Panicked),
             (
-                r#"{"return": "RIP=0\r\n", "id": "info registers"}"#,
-                Message::Printed {
-                    command: "info registers".to_owned(),
-                    text: "RIP=0\r\n".to_owned(),
-                },
+                r#"{"return": "RIP=0\r\n", "id": {"cpu": 1, "command": "info registers"}}"#,
+                Message::Answer { question: question(), text: "RIP=0\r\n".to_owned() },
             ),
             (
-                r#"{"id": "x", "error": {"class": "GenericError", "desc": "no"}}"#,
-                Message::Printed { command: "x".to_owned(), text: String::new() },
+                r#"{"id": {"cpu": 1, "command": "info registers"}, "error": {"desc": "no"}}"#,
+                Message::Answer { question: question(), text: String::new() },
             ),
             ("not JSON", Message::Other),
         ];

@@ -40,6 +40,7 @@ pub(super) struct Watch<'a> {
     child: &'a mut Child,
     /// Its other end is closed when the session is over.
     over: PipeReader,
+    cpus: u32,
     lines: Lines,
     /// Set while the guest's registers are asked for.
     deadline: Option<Instant>,
@@ -62,9 +63,10 @@ impl<'a> Watch<'a> {
         channels: &'a Channels,
         child: &'a mut Child,
         over: PipeReader,
+        cpus: u32,
     ) -> Self {
         let (lines, seen) = (Lines::default(), Seen::default());
-        Self { session, channels, child, over, lines, deadline: None, seen }
+        Self { session, channels, child, over, cpus, lines, deadline: None, seen }
     }
 
     /// Acts on what QEMU says until it has closed its channels, which it does by
@@ -152,9 +154,9 @@ impl<'a> Watch<'a> {
             }
             Message::Shutdown { reason } => self.shutdown(&reason),
             Message::Panicked => self.session.panicked(),
-            Message::Printed { command, text } => {
-                self.seen.dump.add(command, text);
-                if self.seen.dump.is_complete() {
+            Message::Answer { question, text } => {
+                self.seen.dump.add(question, text);
+                if self.seen.dump.is_complete(self.cpus) {
                     self.child.kill();
                 }
             }
@@ -186,8 +188,8 @@ impl<'a> Watch<'a> {
     /// Asks for the registers; their coming, or the deadline, ends QEMU.
     fn ask(&mut self) {
         self.deadline = Instant::now().checked_add(PATIENCE);
-        for question in crash::QUESTIONS {
-            qmp::ask(&self.channels.qmp, question);
+        for question in crash::questions(self.cpus) {
+            qmp::ask(&self.channels.qmp, &question);
         }
     }
 
