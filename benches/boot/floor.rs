@@ -211,7 +211,9 @@ fn run(vcpu: &mut VcpuFd) -> Result<()> {
     loop {
         match vcpu.run()? {
             // Not through Rust's buffer, which waits for a line's end.
-            VcpuExit::IoOut(port::SERIAL, bytes) => drop(rustix::io::write(rustix::stdio::stdout(), bytes)?),
+            VcpuExit::IoOut(port::SERIAL, bytes) => {
+                drop(rustix::io::write(rustix::stdio::stdout(), bytes)?)
+            }
             VcpuExit::IoOut(port::SLEEP_CONTROL, _) => return Ok(()),
             VcpuExit::IoIn(_, bytes) => bytes.fill(0),
             other => return Err(format!("unexpected exit: {other:?}").into()),
