@@ -5,7 +5,7 @@ CARGO ?= cargo
 UKIVM := target/release/ukivm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-all matrix gates lint doc bench fuzz clean
+.PHONY: help setup build demo test test-all matrix gates bench fuzz clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,7 +39,10 @@ bench: setup build ## Measure: the start of a boot, and planning
 	@$(CARGO) bench
 
 fuzz: ## Fuzz the parsers for a minute each (needs cargo-fuzz and a nightly toolchain)
-	@firmware-less/fuzz/run 60
+	@cd firmware-less/fuzz && $(CARGO) run --quiet --example seeds && \
+	for target in uki handed bzimage; do \
+	  $(CARGO) +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=60 || exit 1; \
+	done
 
 clean: ## Remove everything built, the downloaded packages too
 	rm -rf target

@@ -7,6 +7,9 @@ use firmware_less::{handoff::kexec, machine::LeafSize};
 
 use crate::engine::Kind;
 
+/// The FILE that stands for standard output.
+pub const STANDARD_OUTPUT: &str = "-";
+
 const AFTER_HELP: &str = "\
 Exit status:
   0            the guest powered off or rebooted of its own will
@@ -132,7 +135,8 @@ pub struct PlanOptions {
 
     /// Print JSON, or write it to FILE
     #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
-    pub json: Option<Option<PathBuf>>,
+    #[arg(default_missing_value = STANDARD_OUTPUT)]
+    pub json: Option<PathBuf>,
 }
 
 /// Options of `doctor`.
@@ -140,7 +144,8 @@ pub struct PlanOptions {
 pub struct DoctorOptions {
     /// Print JSON, or write it to FILE
     #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
-    pub json: Option<Option<PathBuf>>,
+    #[arg(default_missing_value = STANDARD_OUTPUT)]
+    pub json: Option<PathBuf>,
 }
 
 /// `--engine`.
@@ -285,7 +290,7 @@ mod tests {
     #[test]
     fn times_are_read_with_and_without_units() {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         for wrong in ["0", "-1", "1d", "x", "", "nan", "1e400"] {

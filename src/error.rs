@@ -108,8 +108,10 @@ impl Error {
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::File { .. } | Self::Read { .. } | Self::Write { .. } => exit::IO,
-            Self::Uki { source: uki::Error::Read(_), .. }
+            Self::File { .. }
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Uki { source: uki::Error::Read(_), .. }
             | Self::Handed { source: handed::Error::Read { .. }, .. }
             | Self::Kernel { source: kernel::Error::Read(_), .. } => exit::IO,
             Self::Uki { .. }

@@ -175,7 +175,6 @@ impl Session {
 
     /// Waits until the run is over: ended by the engine, by a signal, by the
     /// time limit, by the escape key.
-    #[expect(clippy::must_use_candidate, reason = "an engine may only need to know that")]
     pub fn wait(&self) -> End {
         loop {
             if let Some(signal) = self.signals.pending() {

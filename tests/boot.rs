@@ -211,7 +211,9 @@ fn a_kernel_without_an_initrd_panics_and_exits_with_101() {
         assert_eq!(ran.status, Some(101), "{ran:?}");
         assert!(ran.stdout.contains("Kernel panic - not syncing"), "{ran:?}");
     };
-    boots.iter().for_each(|boot| panicked(&boot.on_tcg()));
+    for boot in &boots {
+        panicked(&boot.on_tcg());
+    }
     let Some(runs) = on_kvm(test, &boots.iter().collect::<Vec<_>>()) else { return };
     runs.iter().for_each(panicked);
 }

@@ -145,6 +145,34 @@ fn a_reader_that_goes_away_is_no_error_of_ours() {
 }
 
 #[test]
+fn the_doctor_looks_at_everything_and_says_how_to_mend_what_fails() {
+    let scratch = Scratch::new();
+    let ran = scratch.ukivm(["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let checks = report["checks"].as_array().expect("checks");
+    assert_eq!(checks.len(), 4);
+    let usable = report["engine"].is_object();
+    assert_eq!(ran.status, Some(if usable { 0 } else { 69 }));
+    let text = scratch.ukivm(["doctor"]).stdout;
+    for check in checks {
+        let name = check["name"].as_str().expect("a name");
+        assert!(text.contains(name), "{name} is missing in {text}");
+    }
+}
+
+#[test]
+fn a_host_without_qemu_is_told_the_package_by_the_doctor() {
+    let output = Command::new(env!("CARGO_BIN_EXE_ukivm"))
+        .arg("doctor")
+        .env("UKIVM_QEMU", "/nonexistent/qemu")
+        .output()
+        .expect("ukivm starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("FAIL  QEMU"), "{text}");
+    assert!(text.contains("mend: apt-get install qemu-system-x86"), "{text}");
+}
+
+#[test]
 fn tcg_without_qemu_names_the_package() {
     let scratch = Scratch::new();
     scratch.file("foo.efi", sound_uki());

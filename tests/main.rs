@@ -1,5 +1,11 @@
 //! Everything that is tested from outside: one binary, so that it links once.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails it")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 /// Whole kernels on both engines.

@@ -68,6 +68,19 @@ fn what_the_user_says_of_the_command_line_is_in_the_plan() {
 }
 
 #[test]
+fn no_two_guests_share_a_seed_unless_it_is_given() {
+    let scratch = Scratch::new();
+    scratch.file("foo.efi", sound_uki());
+    let digest = |arguments: &[&str]| {
+        let ran = scratch.ukivm(["plan", "--json", "--digest", "foo.efi"].iter().chain(arguments));
+        let plan: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        plan["digest"].as_str().expect("a digest").to_owned()
+    };
+    assert_ne!(digest(&[]), digest(&[]));
+    assert_eq!(digest(&["--rng-seed", SEED]), digest(&["--rng-seed", SEED]));
+}
+
+#[test]
 fn a_plan_written_to_a_file_is_the_plan_printed() {
     let scratch = Scratch::new();
     scratch.file("foo.efi", sound_uki());

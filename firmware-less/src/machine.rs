@@ -44,6 +44,8 @@ pub const SLEEP_TYPE_S5: u8 = 5;
 /// What the guest writes to [`port::SLEEP_CONTROL`] to power off:
 /// SLP_TYP in bits 2–4 and SLP_EN, bit 5. ACPI 6.5, table 4.19.
 pub const SLEEP_CONTROL_S5: u8 = (SLEEP_TYPE_S5 << 2) | 1 << 5;
+/// The bits of [`port::SLEEP_CONTROL`] that count: SLP_TYP and SLP_EN.
+pub const SLEEP_CONTROL_BITS: u8 = 0b0011_1100;
 /// pvpanic event bits that the device knows: panicked, crash kernel loaded.
 pub const PVPANIC_EVENTS: u8 = 0b11;
 /// pvpanic: the guest panicked.

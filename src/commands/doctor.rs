@@ -40,7 +40,7 @@ pub fn run(options: &DoctorOptions) -> Result<u8, Error> {
     let status = if engine.is_some() { 0 } else { exit::NO_ENGINE };
     let report = Report { schema: crate::report::SCHEMA, checks, engine };
     match &options.json {
-        Some(file) => report_json(file.as_deref(), &report)?,
+        Some(file) => report_json(file, &report)?,
         None => print(&text(&report)),
     }
     Ok(status)
@@ -53,7 +53,7 @@ fn kvm_checks(support: &kvm::Support) -> Vec<Check> {
     let failed = match support {
         kvm::Support::Works => None,
         kvm::Support::Absent { .. } => Some(0),
-        kvm::Support::NotPermitted { .. } => Some(1),
+        kvm::Support::NotPermitted => Some(1),
         _ => Some(2),
     };
     let check = |(number, name): (usize, &'static str)| {
@@ -105,7 +105,10 @@ fn line(check: &Check) -> String {
         Some(false) => "FAIL",
         None => "-   ",
     };
-    let mend = check.mend.iter().map(|mend| format!("\n      mend: {mend}")).collect::<String>();
+    let mend = match &check.mend {
+        Some(mend) => format!("\n      mend: {mend}"),
+        None => String::new(),
+    };
     format!("{mark}  {}: {}{mend}", check.name, check.found)
 }
 

@@ -6,9 +6,10 @@ pub mod run;
 
 use std::{fs, io::Write as _, path::Path};
 
+use firmware_less::handoff::kexec::Warning;
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::{cli::STANDARD_OUTPUT, error::Error, messages::say};
 
 /// Writes `value` as JSON to the file at `path`, all of it or nothing.
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
@@ -28,16 +29,23 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     })
 }
 
+/// Says each warning.
+fn warn(warnings: &[Warning]) {
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
+    }
+}
+
 /// Prints `text` on standard output. A reader that went away is no error.
 fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
     drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
-/// Prints `value` as JSON on standard output, or writes it to `file`.
-fn report_json(file: Option<&Path>, value: &impl Serialize) -> Result<(), Error> {
-    if let Some(path) = file {
-        return write_json(path, value);
+/// Writes `value` as JSON to `file`, which may stand for standard output.
+fn report_json(file: &Path, value: &impl Serialize) -> Result<(), Error> {
+    if file != Path::new(STANDARD_OUTPUT) {
+        return write_json(file, value);
     }
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::Write { path: "standard output".into(), source: error.into() })?;

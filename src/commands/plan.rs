@@ -12,13 +12,12 @@ use serde::Serialize;
 
 use crate::{
     cli::PlanOptions,
-    commands::{print, report_json},
+    commands::{print, report_json, warn},
     digest::{self, hex},
     engine::Kind,
     error::Error,
     files::Files,
     job::{self, Job},
-    messages::say,
     report::SCHEMA,
 };
 
@@ -40,10 +39,7 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
     let job = Job::open(&options.job)?;
     let kexec = job.lay_out(&machine)?;
     let warnings = kexec.warnings();
-    let digest = match options.job.digest {
-        true => Some(digest::of_sources(kexec.digested(), &job.files)?),
-        false => None,
-    };
+    let digest = digest::if_wanted(&options.job, &kexec, &job.files)?;
     let plan = kexec
         .plan(digest)
         .map_err(|source| Error::Plan { path: options.job.image.clone(), source })?;
@@ -57,10 +53,10 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         plan: &plan,
     };
     match &options.json {
-        Some(file) => report_json(file.as_deref(), &report)?,
+        Some(file) => report_json(file, &report)?,
         None => print(&text(&report, &job.files)),
     }
-    warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+    warn(&warnings);
     Ok(0)
 }
 

@@ -6,7 +6,7 @@ use firmware_less::range::GuestRange;
 
 use crate::{
     cli::RunOptions,
-    commands::write_json,
+    commands::{warn, write_json},
     console::{ESCAPE_HINT, Terminal, is_interactive},
     digest,
     engine::{self, Engine, Load},
@@ -33,12 +33,9 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     say(&format!("engine {} ({})", engine.kind, engine.reason));
 
     let kexec = job.lay_out(&engine.kind.equip(machine))?;
-    kexec.warnings().iter().for_each(|warning| say(&format!("warning: {warning}")));
+    warn(&kexec.warnings());
     let ranges: Vec<GuestRange> = kexec.digested().iter().map(|part| part.range).collect();
-    let digest = match options.job.digest {
-        true => Some(digest::of_sources(kexec.digested(), &job.files)?),
-        false => None,
-    };
+    let digest = digest::if_wanted(&options.job, &kexec, &job.files)?;
     let plan = kexec
         .plan(digest)
         .map_err(|source| Error::Plan { path: options.job.image.clone(), source })?;

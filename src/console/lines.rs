@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn an_endless_line_takes_bounded_memory() {
         let mut lines = Lines::default();
-        lines.push(&[b'x'; 100_000], |_| panic!("nothing to see"));
+        lines.push(&vec![b'x'; 100_000], |_| panic!("nothing to see"));
         assert!(lines.line.len() <= LINE_MAX);
     }
 }

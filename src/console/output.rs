@@ -51,9 +51,7 @@ impl Output {
             let mut failed = Some(failed);
             while let Some(bytes) = taker.take() {
                 if failed.is_some() && write_all(&to, &bytes).is_err() {
-                    if let Some(failed) = failed.take() {
-                        failed();
-                    }
+                    failed.take().into_iter().for_each(|failed| failed());
                 }
                 written(&bytes);
             }
@@ -149,7 +147,7 @@ mod tests {
         let output = Output::default();
         output.release();
         for _ in 0..100 {
-            output.push(&[0; QUEUE_MAX]);
+            output.push(&vec![0; QUEUE_MAX]);
         }
         assert_eq!(output.take().map(|bytes| bytes.len()), Some(QUEUE_MAX));
     }
@@ -168,7 +166,7 @@ mod tests {
     #[test]
     fn a_full_queue_makes_the_guest_wait_until_it_is_written() {
         let output = Output::default();
-        output.push(&[0; QUEUE_MAX]);
+        output.push(&vec![0; QUEUE_MAX]);
         assert!(!output.drained(Duration::from_millis(1)));
         let taker = output.clone();
         let pushed = thread::spawn(move || output.push(b"more"));

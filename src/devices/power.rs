@@ -1,7 +1,7 @@
 //! The ways to end a run that a kernel knows: ACPI sleep control, the reset
 //! register, the keyboard controller.
 
-use firmware_less::machine::SLEEP_CONTROL_S5;
+use firmware_less::machine::{SLEEP_CONTROL_BITS, SLEEP_CONTROL_S5};
 
 use super::Effect;
 use crate::outcome::{End, ResetBy};
@@ -22,16 +22,13 @@ pub(super) const SLEEP_STATUS_AWAKE: u8 = 0x80;
 const KEYBOARD_INPUT_FULL: u8 = 0x02;
 const KEYBOARD_PULSE_RESET: u8 = 0xfe;
 
-/// SLP_EN and SLP_TYP; the other bits are reserved.
-const SLEEP_BITS: u8 = 0b0011_1100;
-
 /// The bit that resets; the other defined one only says how hard.
 const RESET_NOW: u8 = 0x04;
 
 /// Powers off when asked for S5.
 pub(super) fn write_sleep_control(data: &[u8]) -> Effect<'_> {
     match data {
-        [value, ..] if value & SLEEP_BITS == SLEEP_CONTROL_S5 => Effect::End(End::PowerOff),
+        [value, ..] if value & SLEEP_CONTROL_BITS == SLEEP_CONTROL_S5 => Effect::End(End::PowerOff),
         _ => Effect::None,
     }
 }

@@ -1,7 +1,7 @@
 //! The ways to run a guest's code over a [`BootPlan`].
 //!
 //! [`Engine::choose`] decides which; [`Engine::run`] does it. Both engines
-//! implement the same [`Machine`](firmware_less::machine::Machine).
+//! implement the same [`Machine`].
 
 pub mod kvm;
 pub mod tcg;

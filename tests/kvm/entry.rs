@@ -89,11 +89,20 @@ fn report(a: &mut CodeAssembler) -> Assembled {
     log.slot();
     a.sidt(ptr(log.slot()))?;
     log.slot();
-    a.mov(rbx, FXSAVE_AT)?;
-    a.fxsave64(ptr(rbx))?;
+    save_fpu(a)?;
     send(a, SCRATCH, usize::try_from(log.next - SCRATCH).expect("a short log"))?;
     send(a, FXSAVE_AT, FXSAVE_LEN)?;
     power_off(a)
+}
+
+/// Without CR4.OSFXSR, FXSAVE may leave MXCSR out.
+fn save_fpu(a: &mut CodeAssembler) -> Assembled {
+    const OSFXSR: i32 = 1 << 9;
+    a.mov(rax, cr4)?;
+    a.or(rax, OSFXSR)?;
+    a.mov(cr4, rax)?;
+    a.mov(rbx, FXSAVE_AT)?;
+    a.fxsave64(ptr(rbx))
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// The longest that anything here may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A process whose output is gathered as it comes.
 pub(crate) struct Running {

@@ -1,4 +1,4 @@
-//! [`Error`]: why a kernel cannot be loaded.
+//! `Error`: why a kernel cannot be loaded.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! [`Error`]: why a file is not accepted as a UKI.
+//! `Error`: why a file is not accepted as a UKI.
 
 use std::io;
 

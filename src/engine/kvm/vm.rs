@@ -19,6 +19,10 @@ use vmm_sys_util::{errno, eventfd::EventFd, signal::SIGRTMIN};
 use super::{Error, cpuid, during, memory::GuestMemory, vcpu::Vcpu};
 use crate::devices;
 
+/// Both 8259s, each with the lines that it lets be level-triggered.
+/// arch/x86/kvm/i8259.c `kvm_pic_init`.
+const PICS: [(u32, u8); 2] = [(KVM_IRQCHIP_PIC_MASTER, 0xf8), (KVM_IRQCHIP_PIC_SLAVE, 0xde)];
+
 /// A VM that has memory and nothing else yet.
 ///
 /// Borrows the memory, as do its vCPUs: nothing of it runs when that is gone.
@@ -86,11 +90,24 @@ impl<'m> Vm<'m> {
             .map(|id| {
                 let vcpu = bare.create_vcpu(id)?;
                 vcpu.set_cpuid(&supported.of_vcpu(id, machine.cpus(), deadline_timer))?;
-                supported.xcr0().map_or(Ok(()), |components| vcpu.set_xcr0(components))?;
+                if let Some(components) = supported.xcr0() {
+                    vcpu.set_xcr0(components)?;
+                }
                 Ok(vcpu)
             })
             .collect::<Result<_, Error>>()?;
         Ok(Self { fd: bare.fd, vcpus, serial_interrupt, memory })
+    }
+
+    /// Masks the lines of both 8259s that have their bit set in `mask`.
+    pub(super) fn mask_pics(&self, mask: u8) -> Result<(), Error> {
+        for (chip_id, elcr_mask) in PICS {
+            let mut chip = kvm_irqchip { chip_id, ..kvm_irqchip::default() };
+            // Everything else as reset leaves it.
+            chip.chip.pic = kvm_pic_state { imr: mask, elcr_mask, ..kvm_pic_state::default() };
+            self.fd.set_irqchip(&chip).map_err(during("KVM_SET_IRQCHIP"))?;
+        }
+        Ok(())
     }
 }
 
@@ -104,23 +121,6 @@ fn connect_interrupts(vm: &VmFd) -> Result<EventFd, Error> {
     vm.register_irqfd(&line, SERIAL_IRQ).map_err(during("KVM_IRQFD"))?;
     Ok(line)
 }
-
-impl Vm<'_> {
-    /// Masks the lines of both 8259s that have their bit set in `mask`.
-    pub(super) fn mask_pics(&self, mask: u8) -> Result<(), Error> {
-        for (chip_id, elcr_mask) in PICS {
-            let mut chip = kvm_irqchip { chip_id, ..kvm_irqchip::default() };
-            // Everything else as reset leaves it.
-            chip.chip.pic = kvm_pic_state { imr: mask, elcr_mask, ..kvm_pic_state::default() };
-            self.fd.set_irqchip(&chip).map_err(during("KVM_SET_IRQCHIP"))?;
-        }
-        Ok(())
-    }
-}
-
-/// Both 8259s, each with the lines that it lets be level-triggered.
-/// arch/x86/kvm/i8259.c `kvm_pic_init`.
-const PICS: [(u32, u8); 2] = [(KVM_IRQCHIP_PIC_MASTER, 0xf8), (KVM_IRQCHIP_PIC_SLAVE, 0xde)];
 
 /// Asks for huge pages under `memory`. A kernel without them refuses, and
 /// nothing but speed is lost.

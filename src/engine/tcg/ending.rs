@@ -2,14 +2,10 @@
 
 use std::{io, process::ExitStatus};
 
-use firmware_less::machine::SLEEP_CONTROL_S5;
+use firmware_less::machine::{SLEEP_CONTROL_BITS, SLEEP_CONTROL_S5};
 
 use super::watch::Seen;
 use crate::outcome::End;
-
-/// QEMU's exit status after the guest wrote [`SLEEP_CONTROL_S5`] to the
-/// isa-debug-exit device: twice that and one.
-const POWERED_OFF: i32 = (SLEEP_CONTROL_S5 as i32) << 1 | 1;
 
 /// How the run of a QEMU ended that ended as `status` says, having said `said`
 /// on its error output.
@@ -17,16 +13,28 @@ pub(super) fn end(seen: &Seen, status: io::Result<ExitStatus>, said: &str) -> En
     if let Some(end) = &seen.end {
         return end.clone();
     }
-    let ended = match status {
-        Ok(status) if status.code() == Some(POWERED_OFF) => return End::PowerOff,
-        Ok(status) => status.to_string(),
-        Err(error) => format!("unknown status ({error})"),
+    let said = said.trim();
+    let reason = match status {
+        Ok(status) => match sleep_control(status) {
+            Some(SLEEP_CONTROL_S5) => return End::PowerOff,
+            // With a message it is QEMU's own failure, which has status 1.
+            Some(value) if said.is_empty() => format!(
+                "the guest wrote {value:#x} to its sleep control register, where QEMU can do \
+                 nothing but end; only {SLEEP_CONTROL_S5:#x} is power-off"
+            ),
+            _ if said.is_empty() => format!("QEMU ended with {status} and said nothing"),
+            _ => format!("QEMU ended with {status}: {said}"),
+        },
+        Err(error) => format!("QEMU ended in an unknown way ({error}): {said}"),
     };
-    let said = match said.trim() {
-        "" => "it said nothing",
-        said => said,
-    };
-    End::EngineFailure { reason: format!("QEMU ended with {ended}: {said}") }
+    End::EngineFailure { reason }
+}
+
+/// What the guest wrote to its isa-debug-exit device, which makes of it an exit
+/// status: twice that and one.
+fn sleep_control(status: ExitStatus) -> Option<u8> {
+    let code = u8::try_from(status.code()?).ok()?;
+    (code & 1 == 1).then_some(code >> 1 & SLEEP_CONTROL_BITS)
 }
 
 #[cfg(test)]
@@ -36,8 +44,8 @@ mod tests {
     use super::*;
     use crate::outcome::ResetBy;
 
-    fn exited(code: i32) -> ExitStatus {
-        ExitStatus::from_raw(code << 8)
+    fn exited(code: i32, said: &str) -> End {
+        end(&Seen::default(), Ok(ExitStatus::from_raw(code << 8)), said)
     }
 
     fn failure(reason: &str) -> End {
@@ -46,31 +54,35 @@ mod tests {
 
     #[test]
     fn power_off_is_told_by_the_exit_status() {
-        assert_eq!(end(&Seen::default(), Ok(exited(105)), ""), End::PowerOff);
+        assert_eq!(exited(105, ""), End::PowerOff);
+        assert_eq!(exited(0x6b, ""), End::PowerOff, "a reserved bit does not count");
+        assert_eq!(exited(105, "qemu: warning: slow\n"), End::PowerOff);
+    }
+
+    #[test]
+    fn another_sleep_state_is_no_power_off() {
+        let End::EngineFailure { reason } = exited((0x24 << 1) | 1, "") else {
+            panic!("S1 is not power-off")
+        };
+        assert!(reason.starts_with("the guest wrote 0x24 to its sleep control register"));
     }
 
     #[test]
     fn what_the_guest_did_goes_before_how_qemu_ended() {
         let reset = End::Reset { by: ResetBy::Unknown };
         let seen = Seen { end: Some(reset.clone()), ..Seen::default() };
-        assert_eq!(end(&seen, Ok(exited(105)), ""), reset);
+        assert_eq!(end(&seen, Ok(ExitStatus::from_raw(105 << 8)), ""), reset);
     }
 
     #[test]
     fn a_qemu_that_fails_is_quoted() {
         assert_eq!(
-            end(
-                &Seen::default(),
-                Ok(exited(1)),
-                "qemu-system-x86_64: -cpu nonesuch: no such CPU\n"
-            ),
-            failure(
-                "QEMU ended with exit status: 1: qemu-system-x86_64: -cpu nonesuch: no such CPU"
-            )
+            exited(1, "qemu: -cpu nonesuch: no such CPU\n"),
+            failure("QEMU ended with exit status: 1: qemu: -cpu nonesuch: no such CPU")
         );
         assert_eq!(
             end(&Seen::default(), Ok(ExitStatus::from_raw(9)), ""),
-            failure("QEMU ended with signal: 9 (SIGKILL): it said nothing")
+            failure("QEMU ended with signal: 9 (SIGKILL) and said nothing")
         );
     }
 }

@@ -7,8 +7,8 @@
 //! a kernel, an initrd, a command line or firmware.
 //!
 //! [`Milestone::FirstEntry`] is the moment when QEMU, all set up, is told to let
-//! the CPU run; the ROM's some 60 instructions are the first it runs. Exits
-//! can't be counted, since none comes to us.
+//! the CPU run: the ROM's instructions, some hundred, come first. Exits can't be
+//! counted, since none comes to us.
 //!
 //! [`Milestone::FirstEntry`]: crate::session::Milestone::FirstEntry
 
@@ -41,7 +41,7 @@ use firmware_less::{
 use self::{
     channels::{Channels, QemuEnds},
     child::Child,
-    crash::Named,
+    crash::{Dump, Named},
     serial::SerialInput,
     watch::Watch,
 };
@@ -51,7 +51,11 @@ pub use self::{
     qemu::{OVERRIDE, QemuFound, qemu},
     rom::Error as StateError,
 };
-use crate::{files::Files, outcome::Outcome, session::Session};
+use crate::{
+    files::Files,
+    outcome::{End, Outcome},
+    session::Session,
+};
 
 /// A machine with empty memory.
 #[derive(Debug)]
@@ -163,11 +167,14 @@ impl LoadedVm {
         let input = channels.serial_input()?;
         let (over, end) = channels::over()?;
         let arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
-        let mut child = Child::start(&self.qemu.path, &arguments, files, channels.said.file())
-            .map_err(|source| Error::Start { path: self.qemu.path, source })?;
-        session.attach_input(Arc::new(SerialInput(input)));
+        let start = || Child::start(&self.qemu.path, &arguments, files, channels.said.file());
+        let failed = |source| Error::Start { path: self.qemu.path.clone(), source };
 
-        let dump = thread::scope(|scope| {
+        let dump = thread::scope(|scope| -> Result<Dump, Error> {
+            // Both are dropped by a panic too: then every thread here can end.
+            let mut child = start().map_err(failed)?;
+            let _presence = Presence(session);
+            session.attach_input(Arc::new(SerialInput(input)));
             scope.spawn(move || {
                 session.wait();
                 drop(end);
@@ -177,8 +184,20 @@ impl LoadedVm {
             // The run is over when its last output has been passed on.
             console.join().ok();
             session.end(ending::end(&seen, child.wait(), &channels.said.tail()));
-            seen.dump
-        });
+            Ok(seen.dump)
+        })?;
         Ok(Outcome { end: session.wait(), exits: None, crash: dump.report(&self.ranges) })
+    }
+}
+
+/// That somebody watches QEMU. Ends the run if they die of a bug of ours, for
+/// nobody else would.
+struct Presence<'s>(&'s Session);
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.end(End::EngineFailure { reason: "QEMU's watcher panicked".to_owned() });
+        }
     }
 }

@@ -85,7 +85,7 @@ fn model_specific(code: &mut Code, cpu: &CpuState) {
     code.mov32(Gpr::Rcx, msr::MISC_ENABLE).rdmsr().or_eax(low).or_edx(high).wrmsr();
 }
 
-/// Selectors, and with them the hidden parts, from [`PLAN_GDT`]. A descriptor's
+/// Selectors, and with them the hidden parts, from `PLAN_GDT`. A descriptor's
 /// base has 32 bits, so FS and GS get theirs once more by MSR.
 fn segments(code: &mut Code, cpu: &CpuState) {
     let data = [(Ds, cpu.ds), (Es, cpu.es), (Ss, cpu.ss), (Fs, cpu.fs), (Gs, cpu.gs)];
