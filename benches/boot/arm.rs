@@ -31,8 +31,9 @@ impl Arm {
             }
             Self::Ukivm(program) => {
                 let mut command = Command::new(program);
+                let limit = floor::TIME_LIMIT_S.to_string();
                 let memory = format!("{}M", MEMORY >> 20);
-                command.args(["run", "--engine", "kvm", "--timeout", "60", "--memory", &memory]);
+                command.args(["run", "--engine", "kvm", "--timeout", &limit, "--memory", &memory]);
                 let mut option = std::ffi::OsString::from("--json=");
                 option.push(json);
                 command.arg(option).arg(&guest.path);

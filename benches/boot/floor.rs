@@ -3,7 +3,7 @@
 //! same file to the same places.
 //!
 //! It is this very program, started again with [`MARK`] as its first argument.
-#![expect(unsafe_code, reason = "shows memory to KVM")]
+#![expect(unsafe_code, reason = "maps memory and shows it to KVM")]
 
 use std::{
     env,
@@ -28,6 +28,8 @@ use crate::{
 /// The first argument of a floor.
 const MARK: &str = "--floor";
 const HUGE_PAGE: usize = 2 << 20;
+/// What no run takes.
+pub(crate) const TIME_LIMIT_S: u32 = 60;
 /// Where the page tables are, one page each: PML4, PDPT, PD.
 const TABLES: u64 = 0x9000;
 
@@ -97,6 +99,8 @@ impl Job {
     }
 
     fn boot(self, main: f64) -> Result<Times> {
+        // SAFETY: a call on an integer. Whatever goes wrong, this ends.
+        unsafe { libc::alarm(TIME_LIMIT_S) };
         let kvm = Kvm::new()?;
         let vm = kvm.create_vm()?;
         vm.set_tss_address(usize::try_from(KVM_TSS.start())?)?;
@@ -212,7 +216,7 @@ fn run(vcpu: &mut VcpuFd) -> Result<()> {
         match vcpu.run()? {
             // Not through Rust's buffer, which waits for a line's end.
             VcpuExit::IoOut(port::SERIAL, bytes) => {
-                drop(rustix::io::write(rustix::stdio::stdout(), bytes)?)
+                rustix::io::write(rustix::stdio::stdout(), bytes)?;
             }
             VcpuExit::IoOut(port::SLEEP_CONTROL, _) => return Ok(()),
             VcpuExit::IoIn(_, bytes) => bytes.fill(0),

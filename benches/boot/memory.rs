@@ -13,7 +13,7 @@ use crate::{
 /// Resident pages outside the mapping that is guest RAM, in KiB: program text,
 /// libraries, heap, stacks, and what the kernel maps for a vCPU.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Peak {
+pub(crate) struct Resident {
     /// The most that was seen from the start to the guest's first instruction.
     pub(crate) peak_kib: u64,
     /// At the guest's first instruction, where it waits.
@@ -24,13 +24,13 @@ pub(crate) struct Peak {
 
 /// Boots `waiting`, whose guest stops after its first byte, and looks at the
 /// program's mappings over and over until then, and once after.
-pub(crate) fn peak(arm: &Arm, waiting: &OnDisk) -> Result<Peak> {
+pub(crate) fn peak(arm: &Arm, waiting: &OnDisk) -> Result<Resident> {
     let mut child = arm.command(waiting, &waiting.path.with_extension("json"))?.spawn()?;
     let mut stdout = child.stdout.take().ok_or("no pipe")?;
     let (sender, entered) = mpsc::channel();
     let reader = thread::spawn(move || sender.send(stdout.read_exact(&mut [0])));
     let smaps = format!("/proc/{}/smaps", child.id());
-    let mut peak = Peak { peak_kib: 0, at_entry_kib: 0, samples: 0 };
+    let mut peak = Resident { peak_kib: 0, at_entry_kib: 0, samples: 0 };
     let said = loop {
         let sample = beside_guest_ram(&fs::read_to_string(&smaps)?);
         peak.peak_kib = peak.peak_kib.max(sample);
@@ -44,7 +44,7 @@ pub(crate) fn peak(arm: &Arm, waiting: &OnDisk) -> Result<Peak> {
     child.kill()?;
     child.wait()?;
     drop(reader.join());
-    said.map_err(|_| format!("{arm} ended before the guest ran"))?;
+    said.map_err(|error| format!("{arm} ended before the guest ran: {error}"))?;
     Ok(peak)
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     arm::Arm,
     facts::Facts,
-    memory::Peak,
+    memory::Resident,
     statistics::{Ratio, Summary},
     trial::{Step, Trial},
 };
@@ -42,13 +42,13 @@ pub(crate) struct ArmReport {
     steps_us: BTreeMap<Step, Summary>,
     /// Of the whole, to the floor's.
     ratio: Ratio,
-    memory: Peak,
+    memory: Resident,
     /// Microseconds of the whole, trial by trial.
     trials_us: Vec<f64>,
 }
 
 /// The reports of `arms`, the first of which is the floor.
-pub(crate) fn arms(arms: &[Arm], trials: &[Vec<Trial>], peaks: Vec<Peak>) -> Vec<ArmReport> {
+pub(crate) fn arms(arms: &[Arm], trials: &[Vec<Trial>], peaks: Vec<Resident>) -> Vec<ArmReport> {
     let floor = trials.first().map(|trials| times(trials, Step::FirstByte)).unwrap_or_default();
     let each = arms.iter().zip(trials).zip(peaks);
     each.map(|((arm, trials), memory)| {
@@ -93,7 +93,7 @@ impl fmt::Display for ArmReport {
             "    to the floor's: {of_medians:.3} (95 %: {low:.3} to {high:.3}), \
              of minima {of_minima:.3}"
         )?;
-        let Peak { peak_kib, at_entry_kib, samples } = self.memory;
+        let Resident { peak_kib, at_entry_kib, samples } = self.memory;
         writeln!(
             f,
             "    memory beside guest RAM: peak {peak_kib} KiB in {samples} samples, \

@@ -41,22 +41,22 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
-    /// Of `these` to `those`, which were taken in turns: rounds are drawn, so
-    /// that a noisy time counts for both.
-    pub(crate) fn of(these: &[f64], those: &[f64]) -> Self {
+    /// Of `ours` to `base`, which were taken in turns: rounds are drawn, so that
+    /// a noisy time counts for both.
+    pub(crate) fn of(ours: &[f64], base: &[f64]) -> Self {
         let mut random = Random::seeded(1);
-        let rounds: Vec<(f64, f64)> = these.iter().copied().zip(those.iter().copied()).collect();
+        let rounds: Vec<(f64, f64)> = ours.iter().copied().zip(base.iter().copied()).collect();
         let mut resample = || {
             let drawn = (0..rounds.len()).filter_map(|_| rounds.get(random.below(rounds.len())));
-            let (these, those): (Vec<f64>, Vec<f64>) = drawn.copied().unzip();
-            Summary::of(&these).median / Summary::of(&those).median
+            let (ours, base): (Vec<f64>, Vec<f64>) = drawn.copied().unzip();
+            Summary::of(&ours).median / Summary::of(&base).median
         };
         let ratios: Vec<f64> = (0..RESAMPLES).map(|_| resample()).collect();
         let ratios = sorted(&ratios);
-        let (these, those) = (Summary::of(these), Summary::of(those));
+        let (ours, base) = (Summary::of(ours), Summary::of(base));
         Self {
-            of_medians: these.median / those.median,
-            of_minima: these.min / those.min,
+            of_medians: ours.median / base.median,
+            of_minima: ours.min / base.min,
             interval: [quantile(&ratios, 0.025), quantile(&ratios, 0.975)],
         }
     }

@@ -1,6 +1,7 @@
 //! One run of one program, timed from outside.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Read as _},
     path::Path,
@@ -8,7 +9,6 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 use crate::{Result, arm::Arm, floor, guest::OnDisk};
 

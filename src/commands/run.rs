@@ -100,9 +100,9 @@ fn tell(outcome: &Outcome) {
 
 /// Says so where no kernel could have come further.
 fn hint(engine: &Engine, outcome: &Outcome) {
-    if matches!(outcome.end, End::EngineFailure { .. } | End::TimeLimit) {
-        if let Some(why) = engine.why_no_kernel() {
-            say(&format!("hint: {why}"));
-        }
+    if matches!(outcome.end, End::EngineFailure { .. } | End::TimeLimit)
+        && let Some(why) = engine.why_no_kernel()
+    {
+        say(&format!("hint: {why}"));
     }
 }
