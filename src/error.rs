@@ -41,6 +41,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The report would replace what is to be booted.
+    #[error("{}: is a file of this very run, and is not to be written", path.display())]
+    SameFile {
+        /// As the user named it.
+        path: PathBuf,
+    },
     /// The file is no UKI, or one that is refused.
     #[error("{}", path.display())]
     Uki {
@@ -119,7 +125,7 @@ impl Error {
             | Self::Kernel { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
-            Self::Machine(_) => exit::USAGE,
+            Self::Machine(_) | Self::SameFile { .. } => exit::USAGE,
             Self::Engine(error) => error.exit_status(),
             Self::Host { .. } => exit::BUG,
         }

@@ -103,6 +103,11 @@ impl Files {
         self.get(FileId::UKI).expect("the UKI is the first file of every job")
     }
 
+    /// Every file, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &OpenFile> {
+        self.files.iter()
+    }
+
     /// The file of that number.
     #[must_use]
     pub fn get(&self, id: FileId) -> Option<&OpenFile> {

@@ -2,9 +2,19 @@
 
 use std::io::Write as _;
 
-/// Says one line, behind `ukivm: `. Nobody may be listening.
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// How long a reader of standard error may keep us waiting.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Says one line, behind `ukivm: `. Nobody may be listening, or somebody who does
+/// not read: that is not waited for.
 pub fn say(line: &str) {
-    drop(writeln!(std::io::stderr(), "ukivm: {line}"));
+    let stderr = std::io::stderr();
+    let ready = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&PATIENCE));
+    if ready.is_ok_and(|ready| ready > 0) {
+        drop(writeln!(stderr.lock(), "ukivm: {line}"));
+    }
 }
 
 /// An error and its causes, joined by colons.

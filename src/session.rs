@@ -8,7 +8,7 @@
 use std::{
     fmt, io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -20,7 +20,8 @@ use rustix::{
 };
 
 use crate::{
-    console::{Lines, Output, Sight, Source, Stdin},
+    console::{ESCAPE_HINT, Lines, Output, Sight, Source, Stdin, Terminal},
+    messages::say,
     outcome::{End, Signal},
     signals::Signals,
     timeline::Timeline,
@@ -50,8 +51,18 @@ pub struct Limits {
     pub start: Instant,
     /// The most time the run may take, from `start`.
     pub time_limit: Option<Duration>,
-    /// The console is a terminal in raw mode: the escape key quits.
+    /// The console is a terminal: it is raw while the guest runs, and the escape
+    /// key quits.
     pub interactive: bool,
+}
+
+/// What is left of a session.
+#[derive(Debug)]
+pub struct Finished {
+    /// A signal that came after the guest had ended.
+    pub interrupted: Option<Signal>,
+    /// When what happened.
+    pub timeline: Timeline,
 }
 
 #[derive(Debug)]
@@ -76,10 +87,13 @@ struct Shared {
 pub struct Session {
     shared: Arc<Shared>,
     output: Output,
+    lines: Mutex<Lines>,
     input: Source,
     stdin: Mutex<Option<Stdin>>,
     seen_output: AtomicBool,
-    signals: Signals,
+    // Dropped first to last: a signal can end us again once the terminal is restored.
+    terminal: Mutex<Option<Terminal>>,
+    signals: OnceLock<Signals>,
     limits: Limits,
 }
 
@@ -103,23 +117,17 @@ impl Session {
             over: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
-        let (watcher, closer) = (Arc::clone(&shared), Arc::clone(&shared));
-        let mut lines = Lines::default();
-        let output = Output::start(
-            output,
-            move |bytes| {
-                lines.push(bytes, |sight| watcher.saw(sight));
-                watcher.wrote();
-            },
-            move || closer.end(End::ConsoleClosed),
-        )?;
+        let closer = Arc::clone(&shared);
+        let output = Output::start(output, move || closer.end(End::ConsoleClosed))?;
         Ok(Self {
             shared,
             output,
+            lines: Mutex::new(Lines::default()),
             input: Arc::new(input),
             stdin: Mutex::new(None),
             seen_output: AtomicBool::new(false),
-            signals: Signals::catch()?,
+            terminal: Mutex::new(None),
+            signals: OnceLock::new(),
             limits,
         })
     }
@@ -130,6 +138,13 @@ impl Session {
         if !self.seen_output.swap(true, Ordering::Relaxed) {
             self.mark(Milestone::FirstConsoleByte);
         }
+        // Looked at here and not where it is written out, which may be later: what
+        // the guest says comes before what it does next.
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(bytes, |sight| self.shared.saw(sight));
+        self.shared.wrote();
         self.output.push(bytes);
     }
 
@@ -163,21 +178,34 @@ impl Session {
         self.shared.over.load(Ordering::Acquire)
     }
 
-    /// Where console input goes from now on.
+    /// The guest is about to run, and its console input goes there: from now on
+    /// the terminal is raw and signals end the run, not the program.
     pub fn attach_input(&self, input: Arc<dyn Input>) {
+        if let Err(error) = self.take_over(input) {
+            self.end(End::EngineFailure { reason: format!("can't set up the console: {error}") });
+        }
+    }
+
+    fn take_over(&self, input: Arc<dyn Input>) -> io::Result<()> {
+        // Only one engine runs, once.
+        self.signals.set(Signals::catch()?).ok();
+        if self.limits.interactive {
+            say(ESCAPE_HINT);
+            let terminal = Terminal::raw()?;
+            *self.terminal.lock().unwrap_or_else(PoisonError::into_inner) = Some(terminal);
+        }
         let shared = Arc::clone(&self.shared);
         let quit = move || shared.end(End::Interrupted { signal: Signal::Int });
-        // Without a thread there is no input; the run itself can go on.
-        let stdin =
-            Stdin::start(Arc::clone(&self.input), input, self.limits.interactive, quit).ok();
-        *self.stdin.lock().unwrap_or_else(PoisonError::into_inner) = stdin;
+        let stdin = Stdin::start(Arc::clone(&self.input), input, self.limits.interactive, quit)?;
+        *self.stdin.lock().unwrap_or_else(PoisonError::into_inner) = Some(stdin);
+        Ok(())
     }
 
     /// Waits until the run is over: ended by the engine, by a signal, by the
     /// time limit, by the escape key.
     pub fn wait(&self) -> End {
         loop {
-            if let Some(signal) = self.signals.pending() {
+            if let Some(signal) = self.signal() {
                 self.end(End::Interrupted { signal });
             }
             if let Some(end) = self.shared.ended() {
@@ -191,18 +219,33 @@ impl Session {
         }
     }
 
-    /// Writes out what is left of the console and gives the times. Waits for a
-    /// slow reader, but not past a signal.
+    /// Writes out what is left of the console and gives the terminal back. Waits
+    /// for a slow reader, but past neither the time limit nor a signal.
     #[must_use]
-    pub fn finish(self) -> Timeline {
-        let interrupted = matches!(self.shared.ended(), Some(End::Interrupted { .. }));
+    pub fn finish(self) -> Finished {
         self.output.complete();
-        if interrupted {
-            self.output.drained(INTERRUPTED_DRAIN);
-        } else {
-            while !self.output.drained(DRAIN_STEP) && self.signals.pending().is_none() {}
+        let interrupted = self.drain();
+        Finished { interrupted, timeline: self.shared.lock().timeline.clone() }
+    }
+
+    fn drain(&self) -> Option<Signal> {
+        let limit = match (self.shared.ended(), self.limits.time_limit) {
+            (Some(End::Interrupted { .. }), _) => Instant::now().checked_add(INTERRUPTED_DRAIN),
+            (_, Some(limit)) => self.limits.start.checked_add(limit),
+            (_, None) => None,
+        };
+        while !self.output.drained(DRAIN_STEP) {
+            let signal = self.signal();
+            if signal.is_some() || limit.is_some_and(|limit| limit <= Instant::now()) {
+                say("the end of the guest's output is lost: nobody reads it");
+                return signal;
+            }
         }
-        self.shared.lock().timeline.clone()
+        None
+    }
+
+    fn signal(&self) -> Option<Signal> {
+        self.signals.get().and_then(Signals::pending)
     }
 
     /// What happens by itself next, and when.
@@ -218,10 +261,9 @@ impl Session {
     fn sleep_until(&self, deadline: Option<Instant>) {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = [
-            PollFd::new(&self.shared.wake, PollFlags::IN),
-            PollFd::new(self.signals.fd(), PollFlags::IN),
-        ];
+        let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
+        let signals = self.signals.get().map(Signals::fd);
+        fds.extend(signals.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)));
         // An interrupted or failed wait is only a short one.
         let _ = poll(&mut fds, timeout.as_ref());
         let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
@@ -255,7 +297,7 @@ impl Shared {
         self.wake();
     }
 
-    /// Called by the console's writer: a panicked guest is still talking.
+    /// A panicked guest is still talking.
     fn wrote(&self) {
         let mut state = self.lock();
         if state.panicked {
@@ -263,7 +305,7 @@ impl Shared {
         }
     }
 
-    /// Called by the console's writer for lines that mean something.
+    /// The guest printed a line that means something.
     fn saw(&self, sight: Sight) {
         match sight {
             Sight::LinuxVersion => self.lock().timeline.mark(Milestone::LinuxVersion),

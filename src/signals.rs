@@ -1,11 +1,12 @@
 //! SIGINT, SIGTERM and SIGHUP as something to wait for.
 
 use std::{
+    fs,
     io::{self, Read as _},
     os::unix::net::UnixStream,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -20,24 +21,31 @@ use crate::outcome::Signal;
 const SIGNALS: [(i32, Signal, usize); 3] =
     [(SIGINT, Signal::Int, 1), (SIGTERM, Signal::Term, 2), (SIGHUP, Signal::Hup, 3)];
 
-/// The signals that end a run, caught from now on.
+/// The signals that end a run, caught for as long as this lives. Afterwards they
+/// end the program again.
 #[derive(Debug)]
 pub(crate) struct Signals {
     last: Arc<AtomicUsize>,
     readable: UnixStream,
+    deadly: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Catches them.
+    /// Catches them, but for those that whoever started us had us ignore.
     pub(crate) fn catch() -> io::Result<Self> {
         let (readable, writable) = UnixStream::pair()?;
         readable.set_nonblocking(true)?;
         let last = Arc::new(AtomicUsize::new(0));
+        let deadly = Arc::new(AtomicBool::new(false));
+        let ignored = ignored(&fs::read_to_string("/proc/self/status").unwrap_or_default());
         for (number, _, code) in SIGNALS {
-            flag::register_usize(number, Arc::clone(&last), code)?;
-            pipe::register(number, writable.try_clone()?)?;
+            if ignored & signal_bit(number) == 0 {
+                flag::register_conditional_default(number, Arc::clone(&deadly))?;
+                flag::register_usize(number, Arc::clone(&last), code)?;
+                pipe::register(number, writable.try_clone()?)?;
+            }
         }
-        Ok(Self { last, readable })
+        Ok(Self { last, readable, deadly })
     }
 
     /// Readable when a signal came.
@@ -50,5 +58,36 @@ impl Signals {
         drop((&self.readable).read(&mut [0; 16]));
         let code = self.last.swap(0, Ordering::AcqRel);
         SIGNALS.iter().find(|(_, _, known)| *known == code).map(|(_, signal, _)| *signal)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.deadly.store(true, Ordering::Release);
+    }
+}
+
+/// The signals that a process ignores, of its `/proc/PID/status`. proc(5), SigIgn.
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Where a signal stands in such a mask.
+fn signal_bit(number: i32) -> u64 {
+    let place = u32::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    place.and_then(|place| 1_u64.checked_shl(place)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_mask() {
+        let status = "Name:\tukivm\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
+        assert_eq!(ignored(status) & signal_bit(SIGHUP), 1);
+        assert_eq!(ignored(status) & signal_bit(SIGTERM), 0);
+        assert_eq!(ignored("nothing of the kind"), 0);
     }
 }

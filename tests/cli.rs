@@ -112,6 +112,56 @@ fn a_wrong_file_is_refused_within_10_ms() {
 }
 
 #[test]
+fn a_report_never_replaces_what_it_should_not() {
+    let scratch = Scratch::new();
+    scratch.file("foo.efi", sound_uki());
+    scratch.file("old.json", "{}");
+    let link = scratch.path().join("link.json");
+    std::os::unix::fs::symlink("old.json", &link).expect("a link");
+    assert_eq!(scratch.ukivm(["plan", "--json=link.json", "foo.efi"]).status, Some(0));
+    assert!(link.is_symlink(), "the link is still one");
+    let written = fs::read(scratch.path().join("old.json")).expect("its target");
+    assert!(written.len() > 100, "what it leads to was written");
+
+    failed(&scratch.ukivm(["plan", "--json=foo.efi", "foo.efi"]), 64, "is a file of this very run");
+    assert_eq!(fs::read(scratch.path().join("foo.efi")).expect("the UKI"), sound_uki());
+}
+
+#[test]
+fn a_report_into_a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
+    let scratch = Scratch::new();
+    scratch.file("foo.efi", sound_uki());
+    let made = Command::new("mkfifo").arg(scratch.path().join("pipe")).status();
+    assert!(made.expect("mkfifo runs").success());
+    failed(&scratch.ukivm(["plan", "--json=pipe", "foo.efi"]), 74, "pipe: writing it failed");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let scratch = Scratch::new();
+    scratch.file("foo.efi", sound_uki());
+    let full = || fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    for arguments in [&["plan", "foo.efi"][..], &["plan", "--json", "foo.efi"], &["doctor"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ukivm"))
+            .args(arguments)
+            .current_dir(scratch.path())
+            .stdout(full())
+            .output();
+        failed(&Ran::from(output.expect("ukivm starts")), 74, "standard output: writing it failed");
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_report_that_was_not_written() {
+    let scratch = Scratch::new();
+    scratch.file("text.efi", "no UKI");
+    scratch.file("out.json", "of an earlier run");
+    assert_eq!(scratch.ukivm(["run", "--json=out.json", "text.efi"]).status, Some(65));
+    let left: Vec<_> = fs::read_dir(scratch.path()).expect("the folder").flatten().collect();
+    assert!(!left.iter().any(|file| file.file_name().to_string_lossy().contains("part")));
+}
+
+#[test]
 fn a_command_line_over_kexec_s_limit_is_refused_naming_the_slot() {
     let scratch = Scratch::new();
     scratch.file("foo.efi", sound_uki());

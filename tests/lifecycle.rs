@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{
     Scratch, engines,
     run::{Running, is_alive, open_files, within},
-    tiny::{echo, guest, halt, power_off, print, spin, triple_fault, write_port},
+    tiny::{chatter, echo, flush, guest, halt, power_off, print, spin, triple_fault, write_port},
 };
 
 type Instructions = fn(&mut CodeAssembler) -> Result<(), IcedError>;
@@ -100,6 +100,47 @@ fn a_panic_that_pvpanic_reports_is_101() {
             halt(a)
         };
         assert_eq!(ended(engine, code, &["--timeout", "60"]).0, Some(101), "{engine}");
+    }
+}
+
+#[test]
+fn a_panic_and_a_reset_right_behind_it_are_101() {
+    for engine in engines("a_panic_and_a_reset_right_behind_it_are_101") {
+        let code = |a: &mut CodeAssembler| {
+            print(a, "[    0.1] Kernel panic - not syncing: test\r\n")?;
+            flush(a)?;
+            write_port(a, port::RESET, 6)
+        };
+        for _ in 0..10 {
+            assert_eq!(ended(engine, code, &[]).0, Some(101), "{engine}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_reads_nothing_cannot_keep_a_signal_from_ending_the_run() {
+    for engine in engines("a_reader_that_reads_nothing_cannot_keep_a_signal_from_ending_the_run") {
+        let scratch = Scratch::new();
+        scratch.file("guest.efi", guest(chatter));
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ukivm"))
+            .args(["run", "--engine", engine, "--memory", "64M", "guest.efi"])
+            .current_dir(scratch.path())
+            .stdout(writer.try_clone().expect("a pipe"))
+            .stderr(writer)
+            .spawn()
+            .expect("ukivm starts");
+        // By then the pipe is full.
+        std::thread::sleep(Duration::from_secs(2));
+        let sent = Command::new("kill").arg(child.id().to_string()).status();
+        assert!(sent.expect("kill runs").success());
+        let over = || child.try_wait().expect("our child").is_some();
+        let ended = within(Duration::from_secs(10), over);
+        child.kill().ok();
+        let status = child.wait().expect("our child").code();
+        assert!(ended, "{engine} goes on");
+        assert_eq!(status, Some(143), "{engine}");
+        drop(reader);
     }
 }
 
@@ -233,12 +274,6 @@ fn a_run_does_without_standard_input() {
 fn a_console_that_nobody_reads_ends_the_run() {
     for engine in engines("a_console_that_nobody_reads_ends_the_run") {
         let scratch = Scratch::new();
-        let chatter = |a: &mut CodeAssembler| {
-            let mut again = a.create_label();
-            a.set_label(&mut again)?;
-            print(a, "chatter\r\n")?;
-            a.jmp(again)
-        };
         scratch.file("guest.efi", guest(chatter));
         let line = format!(
             "{} run --engine {engine} --memory 64M guest.efi | head -c 1000 | wc -c; \

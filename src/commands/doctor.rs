@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use crate::{
     cli::DoctorOptions,
-    commands::{print, report_json},
+    commands::{json_file::JsonFile, print},
     engine::{Engine, kvm, tcg},
     error::Error,
     exit,
+    files::Files,
     messages::chain,
 };
 
@@ -40,8 +41,8 @@ pub fn run(options: &DoctorOptions) -> Result<u8, Error> {
     let status = if engine.is_some() { 0 } else { exit::NO_ENGINE };
     let report = Report { schema: crate::report::SCHEMA, checks, engine };
     match &options.json {
-        Some(file) => report_json(file, &report)?,
-        None => print(&text(&report)),
+        Some(file) => JsonFile::prepare(file, &Files::default())?.write(&report)?,
+        None => print(&text(&report))?,
     }
     Ok(status)
 }

@@ -1,33 +1,15 @@
 //! One file a command. Each takes its options and gives an exit status.
 
 pub mod doctor;
+mod json_file;
 pub mod plan;
 pub mod run;
 
-use std::{fs, io::Write as _, path::Path};
+use std::io::{ErrorKind, Write as _};
 
 use firmware_less::handoff::kexec::Warning;
-use serde::Serialize;
 
-use crate::{cli::STANDARD_OUTPUT, error::Error, messages::say};
-
-/// Writes `value` as JSON to the file at `path`, all of it or nothing.
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    let failed = |source| Error::Write { path: path.to_owned(), source };
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| failed(error.into()))?;
-    text.push(b'\n');
-    // A pipe or a device is written as it is; a file appears whole.
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return fs::write(path, &text).map_err(failed);
-    }
-    let part = path.with_added_extension("part");
-    let written = fs::write(&part, &text).and_then(|()| fs::rename(&part, path));
-    written.map_err(|error| {
-        // Nothing half-written stays behind; it may not even be there.
-        drop(fs::remove_file(&part));
-        failed(error)
-    })
-}
+use crate::{error::Error, messages::say};
 
 /// Says each warning.
 fn warn(warnings: &[Warning]) {
@@ -37,18 +19,12 @@ fn warn(warnings: &[Warning]) {
 }
 
 /// Prints `text` on standard output. A reader that went away is no error.
-fn print(text: &str) {
+fn print(text: &str) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
-    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
-}
-
-/// Writes `value` as JSON to `file`, which may stand for standard output.
-fn report_json(file: &Path, value: &impl Serialize) -> Result<(), Error> {
-    if file != Path::new(STANDARD_OUTPUT) {
-        return write_json(file, value);
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(source) if source.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Write { path: "standard output".into(), source })
+        }
+        _ => Ok(()),
     }
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::Write { path: "standard output".into(), source: error.into() })?;
-    print(&format!("{text}\n"));
-    Ok(())
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     cli::PlanOptions,
-    commands::{print, report_json, warn},
+    commands::{json_file::JsonFile, print, warn},
     digest::{self, hex},
     engine::Kind,
     error::Error,
@@ -53,8 +53,8 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         plan: &plan,
     };
     match &options.json {
-        Some(file) => report_json(file, &report)?,
-        None => print(&text(&report, &job.files)),
+        Some(file) => JsonFile::prepare(file, &job.files)?.write(&report)?,
+        None => print(&text(&report, &job.files))?,
     }
     warn(&warnings);
     Ok(0)

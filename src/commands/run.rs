@@ -6,8 +6,8 @@ use firmware_less::range::GuestRange;
 
 use crate::{
     cli::RunOptions,
-    commands::{warn, write_json},
-    console::{ESCAPE_HINT, Terminal, is_interactive},
+    commands::{json_file::JsonFile, warn},
+    console::is_interactive,
     digest,
     engine::{self, Engine, Load},
     error::Error,
@@ -16,7 +16,7 @@ use crate::{
     messages::{chain, say},
     outcome::{End, Outcome},
     report::RunReport,
-    session::{Limits, Milestone, Session},
+    session::{Finished, Limits, Milestone, Session},
     timeline::Timeline,
 };
 
@@ -26,6 +26,8 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let machine = job::machine(&options.job)?;
     let job = Job::open(&options.job)?;
     timeline.mark(Milestone::ImageParsed);
+    let report = options.json.as_deref().map(|path| JsonFile::prepare(path, &job.files));
+    let report = report.transpose()?;
     let engine = match Engine::choose(options.engine) {
         Err(error) if options.skip_without_engine => return Ok(skipped(&error)),
         chosen => chosen?,
@@ -45,10 +47,18 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let (outcome, timeline) = supervise(&engine, &load, options, timeline)?;
     tell(&outcome);
     hint(&engine, &outcome);
-    if let Some(path) = &options.json {
-        write_json(path, &RunReport::new(&job, &engine, &load, &outcome, &timeline))?;
+    let written = report.map_or(Ok(()), |file| {
+        file.write(&RunReport::new(&job, &engine, &load, &outcome, &timeline))
+    });
+    match (outcome.end.run_status(), written) {
+        (0, written) => written.map(|()| 0),
+        (status, Err(error)) => {
+            // What the guest did matters more.
+            say(&chain(&error));
+            Ok(status)
+        }
+        (status, Ok(())) => Ok(status),
     }
-    Ok(outcome.end.run_status())
 }
 
 fn skipped(error: &engine::Error) -> u8 {
@@ -56,8 +66,7 @@ fn skipped(error: &engine::Error) -> u8 {
     exit::SKIPPED
 }
 
-/// Runs the guest with the console on standard input and output, raw where it
-/// is a terminal.
+/// Runs the guest with the console on standard input and output.
 fn supervise(
     engine: &Engine,
     load: &Load<'_>,
@@ -65,20 +74,19 @@ fn supervise(
     timeline: Timeline,
 ) -> Result<(Outcome, Timeline), Error> {
     let console = |source| Error::Host { what: "can't set up the console", source };
-    let interactive = is_interactive();
-    let limits = Limits { start: timeline.start(), time_limit: options.timeout, interactive };
-    let session = Session::new(limits, timeline).map_err(console)?;
-    let terminal = if interactive {
-        say(ESCAPE_HINT);
-        Some(Terminal::raw().map_err(console)?)
-    } else {
-        None
+    let limits = Limits {
+        start: timeline.start(),
+        time_limit: options.timeout,
+        interactive: is_interactive(),
     };
+    let session = Session::new(limits, timeline).map_err(console)?;
     let outcome = engine.run(load, &session);
-    let timeline = session.finish();
-    // Back to the user's own settings before anything else is printed.
-    drop(terminal);
-    Ok((outcome?, timeline))
+    let Finished { interrupted, timeline } = session.finish();
+    let mut outcome = outcome?;
+    if let Some(signal) = interrupted {
+        outcome.end = End::Interrupted { signal };
+    }
+    Ok((outcome, timeline))
 }
 
 /// Says on standard error what ended the run, where the console does not show it.

@@ -38,11 +38,9 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Starts the writer. It calls `written` with what it wrote, and `failed`
-    /// once when `to` takes no more.
+    /// Starts the writer. It calls `failed` once when `to` takes no more.
     pub(crate) fn start(
         to: impl AsFd + Send + 'static,
-        mut written: impl FnMut(&[u8]) + Send + 'static,
         failed: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let output = Self::default();
@@ -53,7 +51,6 @@ impl Output {
                 if failed.is_some() && write_all(&to, &bytes).is_err() {
                     failed.take().into_iter().for_each(|failed| failed());
                 }
-                written(&bytes);
             }
         };
         thread::Builder::new().name("console".into()).spawn(writer)?;

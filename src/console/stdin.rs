@@ -15,9 +15,9 @@ use rustix::{
 use super::{escape::Escape, terminal};
 use crate::session::Input;
 
-/// The most bytes that wait for a guest that does not read. Then a terminal's
-/// keys are dropped, and a pipe waits.
-const PENDING_MAX: usize = 4096;
+/// The most bytes that wait for a guest that does not read. Then a pipe waits,
+/// and a terminal's keys are dropped: enough for whatever is pasted.
+const PENDING_MAX: usize = 1 << 20;
 /// How often a guest that had no room is asked again.
 const RETRY: Duration = Duration::from_millis(10);
 

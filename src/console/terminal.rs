@@ -49,7 +49,11 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // A terminal that went away needs no restoring.
+        // In the background the shell has set the terminal to its own liking, and
+        // would stop us for touching it. One that went away needs no restoring.
+        if !is_foreground() {
+            return;
+        }
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }

@@ -134,7 +134,10 @@ impl Engine {
     /// The engine to use: as asked, or KVM where it can run a kernel, else TCG.
     pub fn choose(option: EngineOption) -> Result<Self, Error> {
         match option {
-            EngineOption::Tcg => Ok(Self { kind: Kind::Tcg, reason: "as asked".into() }),
+            EngineOption::Tcg => {
+                tcg::installed()?;
+                Ok(Self { kind: Kind::Tcg, reason: "as asked".into() })
+            }
             // Asked for by name: tiny guests run where kernels do not, and whoever
             // knows that it works need not wait for a self-test.
             EngineOption::Kvm => match kvm::check() {
@@ -148,8 +151,8 @@ impl Engine {
     fn best() -> Result<Self, Error> {
         match kvm::probe() {
             kvm::Support::Works => Ok(Self { kind: Kind::Kvm, reason: "KVM works here".into() }),
-            support => match tcg::qemu() {
-                Ok(_) => Ok(Self {
+            support => match tcg::installed() {
+                Ok(()) => Ok(Self {
                     kind: Kind::Tcg,
                     reason: format!("KVM is not usable: {support}; emulation is slow"),
                 }),

@@ -138,7 +138,7 @@ fn run(plan: &BootPlan, input: &[u8], time_limit: Duration) -> Ran {
     memory.load(plan, &Files::default()).expect("a loaded plan");
     let vm = Vm::create(plan.machine(), &memory).expect("a VM").ready(plan).expect("vCPUs");
     let outcome = vm.run(&session).expect("a run");
-    let timeline = session.finish();
+    let timeline = session.finish().timeline;
     ours.shutdown(std::net::Shutdown::Both).expect("an open console");
     let output = gathered.join().expect("a reader").expect("output");
     Ran { outcome, output, timeline }

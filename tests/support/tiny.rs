@@ -41,15 +41,20 @@ pub(crate) fn write_port(a: &mut CodeAssembler, port: u16, value: u8) -> Result<
     a.out(dx, al)
 }
 
-/// Powers off once all that was printed is out, and stays.
-pub(crate) fn power_off(a: &mut CodeAssembler) -> Result<(), IcedError> {
+/// Waits until all that was printed is out.
+pub(crate) fn flush(a: &mut CodeAssembler) -> Result<(), IcedError> {
     const TRANSMITTER_EMPTY: u32 = 1 << 6;
     let mut sending = a.create_label();
     a.mov(edx, LINE_STATUS)?;
     a.set_label(&mut sending)?;
     a.in_(al, dx)?;
     a.test(al, TRANSMITTER_EMPTY)?;
-    a.jz(sending)?;
+    a.jz(sending)
+}
+
+/// Powers off once all that was printed is out, and stays.
+pub(crate) fn power_off(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    flush(a)?;
     write_port(a, port::SLEEP_CONTROL, SLEEP_CONTROL_S5)?;
     halt(a)
 }
@@ -96,6 +101,14 @@ pub(crate) fn echo(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.jmp(read)?;
     a.set_label(&mut done)?;
     power_off(a)
+}
+
+/// Prints without end.
+pub(crate) fn chatter(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut again = a.create_label();
+    a.set_label(&mut again)?;
+    print(a, "chatter\r\n")?;
+    a.jmp(again)
 }
 
 /// An interrupt without a table to find it in: a triple fault.

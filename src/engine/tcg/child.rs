@@ -47,8 +47,13 @@ impl Child {
         Ok(Self { inner: command.spawn()?, not_send: PhantomData })
     }
 
-    /// Ends the child at once. Nothing to do if it has ended.
+    /// Ends the child at once, and whatever it has started. Nothing to do if it
+    /// has ended.
     pub(super) fn kill(&mut self) {
+        let group = i32::try_from(self.inner.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            rustix::process::kill_process_group(group, Signal::KILL).ok();
+        }
         self.inner.kill().ok();
     }
 

@@ -48,7 +48,7 @@ use self::{
 pub use self::{
     error::Error,
     memory::Memory,
-    qemu::{OVERRIDE, QemuFound, qemu},
+    qemu::{OVERRIDE, QemuFound, installed, qemu},
     rom::Error as StateError,
 };
 use crate::{

@@ -38,6 +38,11 @@ impl QemuFound {
     }
 }
 
+/// Whether there is a QEMU; it is not asked anything.
+pub fn installed() -> Result<(), Error> {
+    find().map(drop)
+}
+
 /// Which QEMU the TCG engine would run, and its version: it is asked.
 pub fn qemu() -> Result<QemuFound, Error> {
     let path = find()?;
