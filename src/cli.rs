@@ -1,9 +1,13 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
+mod handed;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::{handoff::kexec, machine::LeafSize};
+
+pub use handed::{ConsoleOption, HandedOptions};
 
 use crate::engine::Kind;
 
@@ -64,13 +68,17 @@ pub struct JobOptions {
     #[arg(long, value_name = "TEXT", help_heading = "What the kernel is handed")]
     pub cmdline: Option<String>,
 
-    /// Append words to the command line; may be repeated
+    /// Append words to the command line, after those of addons; may be repeated
     #[arg(long, value_name = "TEXT", help_heading = "What the kernel is handed")]
     pub append: Vec<String>,
 
-    /// Append a file to the initrd; may be repeated
+    /// Append a file to the initrd, after all other parts; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "What the kernel is handed")]
     pub initrd: Vec<PathBuf>,
+
+    /// Profile, addons, credentials, console.
+    #[command(flatten)]
+    pub handed: HandedOptions,
 
     /// Words to append to the command line, behind `--`
     #[arg(last = true, value_name = "WORD")]

@@ -17,6 +17,7 @@
 //! console and the host's ([`session`], [`console`]) and says how it went
 //! ([`outcome`], [`timeline`], [`report`]).
 
+pub mod addons;
 pub mod cli;
 pub mod commands;
 pub mod console;

@@ -12,6 +12,8 @@
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// What the kernel is handed: profiles, addons, credentials, console.
+mod handed;
 /// The KVM engine, on guests of a few instructions.
 mod kvm;
 /// How runs end, and what is left when they have.

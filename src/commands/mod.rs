@@ -6,10 +6,10 @@ pub mod run;
 
 use std::{fs, io::Write as _, path::Path};
 
-use firmware_less::handoff::kexec::Warning;
+use firmware_less::{handoff::kexec::Warning, uki::handed::Note};
 use serde::Serialize;
 
-use crate::{cli::STANDARD_OUTPUT, error::Error, messages::say};
+use crate::{cli::STANDARD_OUTPUT, error::Error, job::Job, messages::say};
 
 /// Writes `value` as JSON to the file at `path`, all of it or nothing.
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
@@ -27,6 +27,23 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
         drop(fs::remove_file(&part));
         failed(error)
     })
+}
+
+/// Says what was done that nobody asked for by name, a line each.
+fn tell(job: &Job) {
+    for note in &job.handed.notes {
+        say(&match note {
+            Note::Console { appended } => {
+                format!("the command line names no console: {appended} added, as systemd-stub does")
+            }
+            Note::AddonLeftOut { addon, wanted, found } => {
+                let path = job.files.get(*addon).map(|file| file.path.display().to_string());
+                let path = path.unwrap_or_default();
+                format!("{path} left out: it is for Linux {wanted}, the UKI has {found}")
+            }
+            note => format!("{note:?}"),
+        });
+    }
 }
 
 /// Says each warning.

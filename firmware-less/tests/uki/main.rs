@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod accepted;
 #[cfg(test)]
+mod addons;
+#[cfg(test)]
+mod extra;
+#[cfg(test)]
 mod handed;
 #[cfg(test)]
 mod hostile;
