@@ -1,6 +1,7 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
 mod handed;
+mod measure;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::{handoff::kexec, machine::LeafSize};
 
 pub use handed::{ConsoleOption, HandedOptions};
+pub use measure::{BankOption, MeasureOptions};
 
 use crate::engine::Kind;
 
@@ -46,6 +48,8 @@ pub enum Command {
     ///
     /// Needs no KVM and no privileges: the plan is a pure function of the options and the files.
     Plan(PlanOptions),
+    /// Say what systemd-stub would measure of a UKI: the values of PCR 11
+    Measure(MeasureOptions),
     /// Say what this host can do, and how to mend what it can't
     Doctor(DoctorOptions),
 }

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     handoff::kexec,
     kernel, machine, plan,
-    uki::{self, addon, handed},
+    uki::{self, addon, handed, pcr11},
 };
 use thiserror::Error;
 
@@ -77,6 +77,15 @@ pub enum Error {
         #[source]
         source: handed::CredentialError,
     },
+    /// What a UKI would measure can't be computed.
+    #[error("{}", path.display())]
+    Measure {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pcr11::Error,
+    },
     /// Its kernel is refused.
     #[error("{}: section .linux", path.display())]
     Kernel {
@@ -132,11 +141,13 @@ impl Error {
             | Self::Uki { source: uki::Error::Read(_), .. }
             | Self::Handed { source: handed::Error::Read { .. }, .. }
             | Self::Addon { source: addon::Error::Read { .. }, .. }
+            | Self::Measure { source: pcr11::Error::Read { .. }, .. }
             | Self::Kernel { source: kernel::Error::Read(_), .. } => exit::IO,
             Self::Uki { .. }
             | Self::Handed { .. }
             | Self::Addon { .. }
             | Self::Credential { .. }
+            | Self::Measure { .. }
             | Self::Kernel { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,

@@ -18,6 +18,8 @@ mod handed;
 mod kvm;
 /// How runs end, and what is left when they have.
 mod lifecycle;
+/// The values of PCR 11, for people and as JSON.
+mod measure;
 /// What ukivm says of a plan: golden text and JSON.
 mod plan;
 /// What the other modules share: the program, hand-made UKIs, scratch files.

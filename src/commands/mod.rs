@@ -1,6 +1,7 @@
 //! One file a command. Each takes its options and gives an exit status.
 
 pub mod doctor;
+pub mod measure;
 pub mod plan;
 pub mod run;
 

@@ -16,6 +16,7 @@ pub mod addon;
 pub mod cmdline;
 pub mod cpio;
 pub mod handed;
+pub mod pcr11;
 pub mod selector;
 
 pub use addon::Addon;

@@ -14,6 +14,8 @@ mod hostile;
 #[cfg(test)]
 mod kernel;
 #[cfg(test)]
+mod pcr11;
+#[cfg(test)]
 mod profiles;
 #[cfg(test)]
 mod real;
