@@ -34,9 +34,8 @@ matrix: setup ## Boot every kernel, compression and maker on both engines
 gates: ## Run what CI runs before the tests
 	@.ci/gates
 
-bench: setup build ## Measure: the start of a boot, and planning
-	@images/build small big
-	@$(CARGO) bench
+bench: ## Measure: the start of a boot, and planning (benches/README.md)
+	@$(CARGO) bench --locked
 
 fuzz: ## Fuzz the parsers for a minute each (needs cargo-fuzz and a nightly toolchain)
 	@cd firmware-less/fuzz && $(CARGO) run --quiet --example seeds && \

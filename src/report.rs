@@ -66,7 +66,7 @@ pub struct Handoff {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Time {
-    /// Microseconds since the start of the process.
+    /// Microseconds since the start of the program's `main`.
     At {
         /// The microseconds.
         at_us: u64,

@@ -1,4 +1,5 @@
-//! When things happened, counted from the start of the process.
+//! When things happened, counted from the start of `main`: what the host's kernel
+//! and the dynamic linker do before is not in it (`benches/README.md` has it).
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Milestone {
-    /// The program began.
+    /// The program's `main` began.
     ProcessStart,
     /// The UKI is parsed and checked.
     ImageParsed,
@@ -64,7 +65,7 @@ impl Milestone {
 pub struct GuestMilestone {
     /// The byte.
     pub value: u8,
-    /// Since the start of the process, in microseconds.
+    /// Since the start of `main`, in microseconds.
     pub at_us: u64,
 }
 
@@ -109,7 +110,7 @@ impl Timeline {
         }
     }
 
-    /// When `milestone` was, since the start of the process.
+    /// When `milestone` was, since the start of `main`.
     #[must_use]
     pub fn at(&self, milestone: Milestone) -> Option<Duration> {
         self.times.iter().find(|(known, _)| *known == milestone).map(|(_, at)| *at)

@@ -22,6 +22,8 @@ mod lifecycle;
 mod measure;
 /// What ukivm says of a plan: golden text and JSON.
 mod plan;
+/// What a kernel is handed on both engines, by its own account.
+mod probe;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
 mod support;
 /// The TCG engine, with plans made by hand.

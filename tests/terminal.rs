@@ -34,6 +34,16 @@ fn settings(seen: &str) -> Vec<&str> {
     seen.lines().map(str::trim).filter(is_settings).collect()
 }
 
+/// That ukivm ended with `status` and left the terminal as it was.
+fn ended_with(running: &Running, status: i32) {
+    running.wait_for("end");
+    let seen = running.seen();
+    assert!(seen.contains(&format!("status={status}")), "{seen}");
+    let settings = settings(&seen);
+    assert_eq!(settings.len(), 2, "{seen}");
+    assert_eq!(settings[0], settings[1], "the terminal is not as it was");
+}
+
 #[test]
 fn keys_reach_the_guest_and_the_terminal_is_restored() {
     for engine in engines("keys_reach_the_guest_and_the_terminal_is_restored") {
@@ -43,12 +53,7 @@ fn keys_reach_the_guest_and_the_terminal_is_restored() {
         running.type_in(b"a\x03\x1a\x1cz");
         running.wait_for("aCZ\\z");
         running.type_in(b"q");
-        running.wait_for("end");
-        let seen = running.seen();
-        assert!(seen.contains("status=0"), "{seen}");
-        let settings = settings(&seen);
-        assert_eq!(settings.len(), 2, "{seen}");
-        assert_eq!(settings[0], settings[1], "the terminal is as it was");
+        ended_with(&running, 0);
     }
 }
 
@@ -57,11 +62,7 @@ fn the_escape_key_quits() {
     for engine in engines("the_escape_key_quits") {
         let (_scratch, mut running) = on_a_terminal(engine);
         running.type_in(QUIT);
-        running.wait_for("end");
-        let seen = running.seen();
-        assert!(seen.contains("status=130"), "{seen}");
-        let settings = settings(&seen);
-        assert_eq!(settings[0], settings[1], "the terminal is as it was");
+        ended_with(&running, 130);
     }
 }
 
@@ -75,11 +76,7 @@ fn a_signal_restores_the_terminal_too() {
         });
         let sent = Command::new("kill").arg(ukivm.expect("a ukivm").to_string()).status();
         assert!(sent.expect("kill runs").success());
-        running.wait_for("end");
-        let seen = running.seen();
-        assert!(seen.contains("status=143"), "{seen}");
-        let settings = settings(&seen);
-        assert_eq!(settings[0], settings[1], "the terminal is as it was");
+        ended_with(&running, 143);
     }
 }
 

@@ -79,8 +79,11 @@ impl PageTables {
 
     /// Maps `part`, which lies in one GiB and is whole 2 MiB pages.
     fn map_mib2(&mut self, pd: u64, part: GuestRange) {
-        for page in (part.start()..part.end()).step_by(index(MIB2)) {
-            self.set(pd, slot(page, MIB2, GIB), page | LEAF);
+        let first = self.entry(pd, slot(part.start(), MIB2, GIB)).start;
+        let entries = self.bytes.get_mut(first..).unwrap_or_default();
+        let pages = (part.start()..part.end()).step_by(index(MIB2));
+        for (entry, page) in entries.as_chunks_mut().0.iter_mut().zip(pages) {
+            *entry = (page | LEAF).to_le_bytes();
         }
     }
 

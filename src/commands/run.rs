@@ -45,6 +45,7 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let load = Load { plan: &plan, files: &job.files, digest: digested };
     let (outcome, timeline) = supervise(&engine, &load, options, timeline)?;
     tell(&outcome);
+    hint(&engine, &outcome);
     if let Some(path) = &options.json {
         write_json(path, &RunReport::new(&job, &engine, &load, &outcome, &timeline))?;
     }
@@ -95,5 +96,14 @@ fn tell(outcome: &Outcome) {
     }
     for line in outcome.crash.iter().flat_map(|crash| &crash.lines) {
         say(&format!("  {line}"));
+    }
+}
+
+/// Says so where no kernel could have come further.
+fn hint(engine: &Engine, outcome: &Outcome) {
+    if matches!(outcome.end, End::EngineFailure { .. } | End::TimeLimit)
+        && let Some(why) = engine.why_no_kernel()
+    {
+        say(&format!("hint: {why}"));
     }
 }

@@ -135,13 +135,11 @@ impl Engine {
     pub fn choose(option: EngineOption) -> Result<Self, Error> {
         match option {
             EngineOption::Tcg => Ok(Self { kind: Kind::Tcg, reason: "as asked".into() }),
-            EngineOption::Kvm => match kvm::probe() {
-                kvm::Support::Works => Ok(Self { kind: Kind::Kvm, reason: "as asked".into() }),
-                // Asked for by name: tiny guests run where kernels do not.
-                kvm::Support::CannotRunKernels { reason } => {
-                    Ok(Self { kind: Kind::Kvm, reason: format!("as asked, though {reason}") })
-                }
-                support => Err(Error::KvmUnusable(support)),
+            // Asked for by name: tiny guests run where kernels do not, and whoever
+            // knows that it works need not wait for a self-test.
+            EngineOption::Kvm => match kvm::check() {
+                Ok(()) => Ok(Self { kind: Kind::Kvm, reason: "as asked".into() }),
+                Err(support) => Err(Error::KvmUnusable(support)),
             },
             EngineOption::Auto => Self::best(),
         }
@@ -157,6 +155,17 @@ impl Engine {
                 }),
                 Err(tcg) => Err(Error::None { kvm: support, tcg }),
             },
+        }
+    }
+
+    /// Why a kernel could not have run here, to be asked when one has not.
+    #[must_use]
+    pub fn why_no_kernel(&self) -> Option<String> {
+        match (self.kind == Kind::Kvm).then(kvm::probe)? {
+            kvm::Support::CannotRunKernels { reason } => {
+                Some(format!("this host's KVM can't run kernels ({reason}); try --engine tcg"))
+            }
+            _ => None,
         }
     }
 

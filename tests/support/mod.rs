@@ -1,6 +1,7 @@
 //! The program as a user runs it, and what it is run on.
 
 pub(crate) mod cpu_state;
+pub(crate) mod probe;
 pub(crate) mod run;
 pub(crate) mod tiny;
 

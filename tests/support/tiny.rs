@@ -10,6 +10,9 @@ use iced_x86::{IcedError, code_asm::*};
 /// Boot Protocol".
 const ENTRY_64: usize = 0x200;
 
+/// The serial port's line status register.
+const LINE_STATUS: u32 = port::SERIAL as u32 + 5;
+
 /// A UKI whose kernel is `code`, entered in 64-bit mode.
 pub(crate) fn guest(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Vec<u8> {
     let mut assembler = CodeAssembler::new(64).expect("64 is a bitness");
@@ -38,8 +41,15 @@ pub(crate) fn write_port(a: &mut CodeAssembler, port: u16, value: u8) -> Result<
     a.out(dx, al)
 }
 
-/// Powers off, and stays.
+/// Powers off once all that was printed is out, and stays.
 pub(crate) fn power_off(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    const TRANSMITTER_EMPTY: u32 = 1 << 6;
+    let mut sending = a.create_label();
+    a.mov(edx, LINE_STATUS)?;
+    a.set_label(&mut sending)?;
+    a.in_(al, dx)?;
+    a.test(al, TRANSMITTER_EMPTY)?;
+    a.jz(sending)?;
     write_port(a, port::SLEEP_CONTROL, SLEEP_CONTROL_S5)?;
     halt(a)
 }
@@ -64,7 +74,6 @@ pub(crate) fn halt(a: &mut CodeAssembler) -> Result<(), IcedError> {
 /// Says "ready", then echoes each byte that it reads from the serial port, with
 /// 0x40 added to control characters: ^C comes back as C. Powers off at `q`.
 pub(crate) fn echo(a: &mut CodeAssembler) -> Result<(), IcedError> {
-    const LINE_STATUS: u32 = port::SERIAL as u32 + 5;
     // As a driver does that wants input; nothing is typed to one that does not.
     write_port(a, port::SERIAL + 1, 1)?;
     print(a, "ready\r\n")?;

@@ -122,8 +122,7 @@ impl RawName {
     /// NUL, whatever follows it (`src/boot/pe.c`, `pe_section_name_equal`).
     #[must_use]
     pub fn is(self, name: Name) -> bool {
-        let rest = self.0.strip_prefix(name.as_str().as_bytes());
-        rest.is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
+        self.known() == Some(name)
     }
 
     /// Whether only NULs follow the first NUL. The stub never looks there;
@@ -133,10 +132,20 @@ impl RawName {
         self.0.iter().skip_while(|&&byte| byte != 0).all(|&byte| byte == 0)
     }
 
-    /// The meaning of the name, if it has one.
+    /// The meaning of the name, if it has one, by the comparison of [`RawName::is`].
     #[must_use]
     pub fn known(self) -> Option<Name> {
-        Name::ALL.into_iter().find(|&name| self.is(name))
+        let number = self.until_nul_as_number();
+        let place = NAMES_AS_NUMBERS.iter().position(|&known| known == number)?;
+        Name::ALL.get(place).copied()
+    }
+
+    /// The bytes before the first NUL, as one number: there are files with tens
+    /// of thousands of sections.
+    fn until_nul_as_number(self) -> u64 {
+        let mut bytes = self.0;
+        bytes.iter_mut().skip_while(|byte| **byte != 0).for_each(|byte| *byte = 0);
+        u64::from_le_bytes(bytes)
     }
 
     /// The bytes before the first NUL.
@@ -160,13 +169,33 @@ impl fmt::Debug for RawName {
 
 impl From<Name> for RawName {
     fn from(name: Name) -> Self {
-        let mut raw = [0; 8];
-        for (to, from) in raw.iter_mut().zip(name.as_str().bytes()) {
-            *to = from;
-        }
-        Self(raw)
+        Self(padded(name))
     }
 }
+
+/// The name as eight bytes, NULs at the end.
+#[expect(clippy::arithmetic_side_effects, reason = "counts to 8 at most")]
+const fn padded(name: Name) -> [u8; 8] {
+    let text = name.as_str().as_bytes();
+    let mut raw = [0; 8];
+    let mut at = 0;
+    while at < text.len() {
+        raw[at] = text[at];
+        at += 1;
+    }
+    raw
+}
+
+/// [`Name::ALL`], as [`RawName::until_nul_as_number`] has them.
+const NAMES_AS_NUMBERS: [u64; Name::ALL.len()] = {
+    let mut numbers = [0; Name::ALL.len()];
+    let mut at = 0;
+    while at < numbers.len() {
+        numbers[at] = u64::from_le_bytes(padded(Name::ALL[at]));
+        at += 1;
+    }
+    numbers
+};
 
 /// A section, with the fields of its table entry as they are in the file.
 ///

@@ -30,7 +30,7 @@ mod vm;
 
 pub use memory::GuestMemory;
 pub use run::LoadedVm;
-pub use support::{Absence, Support, probe};
+pub use support::{Absence, Support, check, probe};
 pub use vm::Vm;
 
 /// The device that is KVM.

@@ -100,16 +100,10 @@ impl fmt::Display for Support {
 /// does not where hardware is under KVM.
 #[must_use]
 pub fn probe() -> Support {
-    let kvm = match Kvm::new() {
+    let kvm = match open_checked() {
         Ok(kvm) => kvm,
-        Err(error) => return cannot_open(error),
+        Err(support) => return support,
     };
-    if kvm.get_api_version().cast_unsigned() != KVM_API_VERSION {
-        return Support::TooOld { lacks: "the stable API, version 12" };
-    }
-    if let Some((_, lacks)) = NEEDED.iter().find(|(cap, _)| !kvm.check_extension(*cap)) {
-        return Support::TooOld { lacks };
-    }
     if loaded_module(Path::new("/sys/module")).is_some() {
         return Support::Works;
     }
@@ -117,6 +111,23 @@ pub fn probe() -> Support {
         Ok(None) => Support::Works,
         Ok(Some(reason)) => Support::CannotRunKernels { reason },
         Err(error) => fails(&error),
+    }
+}
+
+/// Whether KVM is there, permitted and new enough, or what it is instead. Runs
+/// no guest: whether this KVM runs kernels is left open.
+pub fn check() -> Result<(), Support> {
+    open_checked().map(drop)
+}
+
+fn open_checked() -> Result<Kvm, Support> {
+    let kvm = Kvm::new().map_err(cannot_open)?;
+    if kvm.get_api_version().cast_unsigned() != KVM_API_VERSION {
+        return Err(Support::TooOld { lacks: "the stable API, version 12" });
+    }
+    match NEEDED.iter().find(|(cap, _)| !kvm.check_extension(*cap)) {
+        Some((_, lacks)) => Err(Support::TooOld { lacks }),
+        None => Ok(kvm),
     }
 }
 

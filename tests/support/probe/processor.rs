@@ -1,0 +1,185 @@
+//! The processor's registers as the first instruction finds them.
+
+use firmware_less::machine::LAPIC;
+use iced_x86::code_asm::*;
+
+use super::{Assembled, Log, scratch};
+
+/// Model-specific registers by number. Intel SDM vol. 4, 2.1.
+const MSRS: [(&str, u32); 6] = [
+    ("efer", 0xc000_0080),
+    ("fs_base", 0xc000_0100),
+    ("gs_base", 0xc000_0101),
+    ("apic_base", 0x1b),
+    ("misc_enable", 0x1a0),
+    ("mtrr_def_type", 0x2ff),
+];
+
+/// Registers of the local APIC, by their offsets.
+const LAPIC_REGISTERS: [(&str, u64); 3] = [("spiv", 0xf0), ("lvt0", 0x350), ("lvt1", 0x360)];
+
+/// The interrupt masks of both 8259s.
+const PIC_MASKS: [(&str, u32); 2] = [("pic_master", 0x21), ("pic_slave", 0xa1)];
+
+/// CR4: FXSAVE keeps MXCSR too.
+const OSFXSR: i32 = 1 << 9;
+
+/// Keeps everything, with the general registers first. From then on there is a
+/// stack, and the local APIC is mapped.
+pub(super) fn keep(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
+    let mut entry = a.create_label();
+    a.set_label(&mut entry)?;
+    keep_general(a, log)?;
+    a.cld()?;
+    a.lock().inc(qword_ptr(scratch::ENTRIES))?;
+    a.lea(rax, ptr(entry))?;
+    log.rax(a, "rip")?;
+    keep_control(a, log)?;
+    keep_segments(a, log)?;
+    for (name, number) in MSRS {
+        a.mov(ecx, number)?;
+        a.rdmsr()?;
+        a.shl(rdx, 32)?;
+        a.or(rax, rdx)?;
+        log.rax(a, name)?;
+    }
+    keep_fpu(a, log)?;
+    map_lapic(a)?;
+    for (name, register) in LAPIC_REGISTERS {
+        a.mov(rbx, LAPIC.start() + register)?;
+        a.mov(eax, dword_ptr(rbx))?;
+        log.rax(a, name)?;
+    }
+    for (name, port) in PIC_MASKS {
+        a.xor(eax, eax)?;
+        a.in_(al, port)?;
+        log.rax(a, name)?;
+    }
+    Ok(())
+}
+
+/// Moves change no flag, so RFLAGS can wait for a stack.
+fn keep_general(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
+    for (name, register) in [
+        ("rax", rax),
+        ("rbx", rbx),
+        ("rcx", rcx),
+        ("rdx", rdx),
+        ("rsi", rsi),
+        ("rdi", rdi),
+        ("rbp", rbp),
+        ("rsp", rsp),
+        ("r8", r8),
+        ("r9", r9),
+        ("r10", r10),
+        ("r11", r11),
+        ("r12", r12),
+        ("r13", r13),
+        ("r14", r14),
+        ("r15", r15),
+    ] {
+        a.mov(qword_ptr(log.slot(name)), register)?;
+    }
+    a.mov(rsp, scratch::STACK_END)?;
+    a.pushfq()?;
+    a.pop(rax)?;
+    log.rax(a, "rflags")
+}
+
+fn keep_control(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
+    for (name, register) in [("cr0", cr0), ("cr2", cr2), ("cr3", cr3), ("cr4", cr4), ("cr8", cr8)] {
+        a.mov(rax, register)?;
+        log.rax(a, name)?;
+    }
+    for (name, register) in [("dr6", dr6), ("dr7", dr7)] {
+        a.mov(rax, register)?;
+        log.rax(a, name)?;
+    }
+    Ok(())
+}
+
+fn keep_segments(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
+    for (name, register) in [("cs", cs), ("ds", ds), ("es", es), ("fs", fs), ("gs", gs), ("ss", ss)]
+    {
+        a.xor(eax, eax)?;
+        a.mov(eax, register)?;
+        log.rax(a, name)?;
+    }
+    a.xor(eax, eax)?;
+    a.str(ax)?;
+    log.rax(a, "tr")?;
+    a.sldt(ax)?;
+    log.rax(a, "ldtr")?;
+    a.sgdt(ptr(scratch::TABLE))?;
+    keep_table(a, log, "gdtr_base", "gdtr_limit")?;
+    a.sidt(ptr(scratch::TABLE))?;
+    keep_table(a, log, "idtr_base", "idtr_limit")
+}
+
+fn keep_table(
+    a: &mut CodeAssembler,
+    log: &mut Log,
+    base: &'static str,
+    limit: &'static str,
+) -> Assembled {
+    a.mov(rax, qword_ptr(scratch::TABLE + 2))?;
+    log.rax(a, base)?;
+    a.movzx(eax, word_ptr(scratch::TABLE))?;
+    log.rax(a, limit)
+}
+
+/// By FXSAVE: a KVM that emulates instructions has no STMXCSR.
+/// Intel SDM vol. 1, table 10-2.
+fn keep_fpu(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
+    a.mov(rax, cr4)?;
+    a.or(rax, OSFXSR)?;
+    a.mov(cr4, rax)?;
+    a.fxsave64(ptr(scratch::FXSAVE))?;
+    a.movzx(eax, word_ptr(scratch::FXSAVE))?;
+    log.rax(a, "fcw")?;
+    a.mov(eax, dword_ptr(scratch::FXSAVE + 24))?;
+    log.rax(a, "mxcsr")
+}
+
+/// Goes over to page tables that also map the local APIC: copies of those down to
+/// the first PDPT, whose fourth entry, the GiB of the hole, gets a PD.
+fn map_lapic(a: &mut CodeAssembler) -> Assembled {
+    const PAGE_WORDS: u32 = 512;
+    const PAGE: i32 = 4096;
+    const LA57: u32 = 12;
+    /// Present, writable, accessed, dirty.
+    const TABLE: i32 = 0x63;
+    /// Present, writable, not cached, large.
+    const DEVICE: u64 = 0x9b;
+    const LAPIC_SLOT: i32 = (LAPIC.start() >> 21 & 511) as i32;
+
+    let mut four_levels = a.create_label();
+    // The table at RSI to RDI, which goes on behind it.
+    let copy = |a: &mut CodeAssembler| {
+        a.and(rsi, -PAGE)?;
+        a.mov(ecx, PAGE_WORDS)?;
+        a.rep().movsq()
+    };
+    // The same of the table that the last one's first entry points to.
+    let copy_next = |a: &mut CodeAssembler| {
+        a.mov(rsi, qword_ptr(rdi - PAGE))?;
+        a.lea(rax, ptr(rdi + TABLE))?;
+        a.mov(qword_ptr(rdi - PAGE), rax)?;
+        copy(a)
+    };
+    a.mov(rdi, scratch::PAGE_TABLES)?;
+    a.mov(rsi, cr3)?;
+    copy(a)?;
+    a.mov(rax, cr4)?;
+    a.bt(eax, LA57)?;
+    a.jnc(four_levels)?;
+    copy_next(a)?;
+    a.set_label(&mut four_levels)?;
+    copy_next(a)?;
+    a.lea(rax, ptr(rdi + TABLE))?;
+    a.mov(qword_ptr(rdi - PAGE + 3 * 8), rax)?;
+    a.mov(rax, (LAPIC.start() & !0x1f_ffff) | DEVICE)?;
+    a.mov(qword_ptr(rdi + LAPIC_SLOT * 8), rax)?;
+    a.mov(rax, scratch::PAGE_TABLES)?;
+    a.mov(cr3, rax)
+}
