@@ -1,9 +1,15 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
+mod handed;
+mod measure;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::{handoff::kexec, machine::LeafSize};
+
+pub use handed::{ConsoleOption, HandedOptions};
+pub use measure::{BankOption, MeasureOptions};
 
 use crate::engine::Kind;
 
@@ -42,6 +48,8 @@ pub enum Command {
     ///
     /// Needs no KVM and no privileges: the plan is a pure function of the options and the files.
     Plan(PlanOptions),
+    /// Say what systemd-stub would measure of a UKI: the values of PCR 11
+    Measure(MeasureOptions),
     /// Say what this host can do, and how to mend what it can't
     Doctor(DoctorOptions),
 }
@@ -64,13 +72,17 @@ pub struct JobOptions {
     #[arg(long, value_name = "TEXT", help_heading = "What the kernel is handed")]
     pub cmdline: Option<String>,
 
-    /// Append words to the command line; may be repeated
+    /// Append words to the command line, after those of addons; may be repeated
     #[arg(long, value_name = "TEXT", help_heading = "What the kernel is handed")]
     pub append: Vec<String>,
 
-    /// Append a file to the initrd; may be repeated
+    /// Append a file to the initrd, after all other parts; may be repeated
     #[arg(long, value_name = "FILE", help_heading = "What the kernel is handed")]
     pub initrd: Vec<PathBuf>,
+
+    /// Profile, addons, credentials, console.
+    #[command(flatten)]
+    pub handed: HandedOptions,
 
     /// Words to append to the command line, behind `--`
     #[arg(last = true, value_name = "WORD")]

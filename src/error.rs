@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     handoff::kexec,
     kernel, machine, plan,
-    uki::{self, handed},
+    uki::{self, addon, handed, pcr11},
 };
 use thiserror::Error;
 
@@ -65,6 +65,33 @@ pub enum Error {
         #[source]
         source: handed::Error,
     },
+    /// A file is no addon, or one that is refused.
+    #[error("{}", path.display())]
+    Addon {
+        /// As the user named it, or as it was found.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: addon::Error,
+    },
+    /// A file is not taken as a credential.
+    #[error("{}", path.display())]
+    Credential {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: handed::CredentialError,
+    },
+    /// What a UKI would measure can't be computed.
+    #[error("{}", path.display())]
+    Measure {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pcr11::Error,
+    },
     /// Its kernel is refused.
     #[error("{}: section .linux", path.display())]
     Kernel {
@@ -119,9 +146,14 @@ impl Error {
             | Self::Write { .. }
             | Self::Uki { source: uki::Error::Read(_), .. }
             | Self::Handed { source: handed::Error::Read { .. }, .. }
+            | Self::Addon { source: addon::Error::Read { .. }, .. }
+            | Self::Measure { source: pcr11::Error::Read { .. }, .. }
             | Self::Kernel { source: kernel::Error::Read(_), .. } => exit::IO,
             Self::Uki { .. }
             | Self::Handed { .. }
+            | Self::Addon { .. }
+            | Self::Credential { .. }
+            | Self::Measure { .. }
             | Self::Kernel { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,

@@ -1,7 +1,10 @@
 //! The job as meant: files open, UKI read, what the kernel is handed settled.
 //! Everything that needs neither an engine nor a machine.
 
-use std::path::Path;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use firmware_less::{
     handoff::kexec::{self, Kexec, Platform, SEED_LEN},
@@ -9,17 +12,20 @@ use firmware_less::{
     machine::Machine,
     plan::{FileId, FileSlice},
     range::FileRange,
+    read_at::fetch_prefix,
     uki::{
-        Uki,
-        handed::{self, Handed},
+        Addon, Uki,
+        handed::{self, CREDENTIAL_MAX, Console, Credential, Handed},
     },
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::{
+    addons::{folder, in_folder},
     cli::JobOptions,
     error::Error,
     files::{Files, OpenFile},
+    messages::say,
 };
 
 /// A UKI, and how it is to be booted.
@@ -44,10 +50,13 @@ impl Job {
         let mut files = Files::default();
         open(&mut files, &options.image)?;
         let choice = handed::Choice {
-            profile: 0,
+            profile: options.handed.profile.clone(),
             cmdline: options.cmdline.clone(),
             append: options.append.iter().chain(&options.words).cloned().collect(),
+            console: options.handed.console.map_or_else(Console::default, Console::from),
             initrds: initrds(&mut files, options)?,
+            addons: addons(&mut files, options)?,
+            credentials: credentials(options)?,
         };
         let image = files.uki();
         let uki = Uki::read(image).map_err(|source| Error::Uki { path: path(), source })?;
@@ -80,12 +89,53 @@ fn open(files: &mut Files, path: &Path) -> Result<FileId, Error> {
 
 /// The user's own initrd parts, each a whole file.
 fn initrds(files: &mut Files, options: &JobOptions) -> Result<Vec<FileSlice>, Error> {
-    let whole = |path: &std::path::PathBuf| {
+    let whole = |path: &PathBuf| {
         let file = open(files, path)?;
         let len = files.get(file).map_or(0, |open| open.len);
         Ok(FileSlice { file, range: FileRange::first(len) })
     };
     options.initrd.iter().map(whole).collect()
+}
+
+/// The addons beside the UKI, if wanted, and those that were named.
+fn addons(files: &mut Files, options: &JobOptions) -> Result<Vec<Addon>, Error> {
+    let mut paths = Vec::new();
+    if options.handed.addons {
+        let path = folder(&options.image);
+        match in_folder(&path) {
+            Ok(found) => paths = found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                say(&format!("no addons: there is no folder {}", path.display()));
+            }
+            Err(source) => return Err(Error::Read { path, source }),
+        }
+    }
+    paths.extend(options.handed.addon.iter().cloned());
+    paths.into_iter().map(|path| addon(files, path)).collect()
+}
+
+fn addon(files: &mut Files, path: PathBuf) -> Result<Addon, Error> {
+    let id = open(files, &path)?;
+    let file = files.get(id).ok_or_else(|| Error::Read {
+        path: path.clone(),
+        source: io::ErrorKind::NotFound.into(),
+    })?;
+    Addon::read(file, id).map_err(|source| Error::Addon { path, source })
+}
+
+/// The user's credentials, whole: they are small.
+fn credentials(options: &JobOptions) -> Result<Vec<Credential>, Error> {
+    let read = |path: &PathBuf| {
+        let file =
+            OpenFile::open(path).map_err(|source| Error::File { path: path.clone(), source })?;
+        // One byte more than there may be, so that it shows.
+        let content = fetch_prefix(&file, CREDENTIAL_MAX.saturating_add(1))
+            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Credential::new(&name, content)
+            .map_err(|source| Error::Credential { path: path.clone(), source })
+    };
+    options.handed.extra_credential.iter().map(read).collect()
 }
 
 /// The seed as given, or a fresh one: no two guests may share one by accident.

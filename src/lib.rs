@@ -45,6 +45,7 @@
 //! - The TCG engine's QEMU is killed, not asked to quit: nothing of its state is
 //!   wanted by then, and a kill can't hang.
 
+pub mod addons;
 pub mod cli;
 pub mod commands;
 pub mod console;

@@ -167,7 +167,7 @@ fn a_command_line_over_kexec_s_limit_is_refused_naming_the_slot() {
     scratch.file("foo.efi", sound_uki());
     let with = |len: usize| {
         let text = "x".repeat(len);
-        scratch.ukivm(["plan", "--cmdline", &text, "foo.efi"])
+        scratch.ukivm(["plan", "--console=none", "--cmdline", &text, "foo.efi"])
     };
     assert_eq!(with(2016).status, Some(0));
     failed(&with(2017), 65, "2017 bytes, kexec takes 2016");

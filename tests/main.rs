@@ -12,10 +12,14 @@
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// What the kernel is handed: profiles, addons, credentials, console.
+mod handed;
 /// The KVM engine, on guests of a few instructions.
 mod kvm;
 /// How runs end, and what is left when they have.
 mod lifecycle;
+/// The values of PCR 11, for people and as JSON.
+mod measure;
 /// What ukivm says of a plan: golden text and JSON.
 mod plan;
 /// What a kernel is handed on both engines, by its own account.

@@ -47,9 +47,18 @@ fn a_plan_says_where_each_byte_comes_from() {
     let initrd = placements.iter().find(|placement| placement["name"] == "initrd");
     let pieces = initrd.expect("an initrd")["pieces"].as_array().expect("pieces");
     let files: Vec<_> = pieces.iter().map(|piece| piece["file"].as_u64()).collect();
-    assert_eq!(files, [Some(0), Some(1)]);
+    // Between the two is /.extra/os-release, made of .osrel.
+    assert_eq!(files, [Some(0), None, Some(1)]);
     assert_eq!(pieces[1]["offset"], 5000);
-    assert_eq!(pieces[1]["len"], 999);
+    assert_eq!(pieces[2]["offset"], 5400);
+    assert_eq!(pieces[2]["len"], 999);
+    let origins: Vec<_> = plan["initrd"]
+        .as_array()
+        .expect("parts")
+        .iter()
+        .map(|part| part["origin"].as_str().expect("an origin"))
+        .collect();
+    assert_eq!(origins, [".initrd", "/.extra/os-release (.osrel)", "--initrd"]);
 }
 
 #[test]
@@ -63,8 +72,8 @@ fn what_the_user_says_of_the_command_line_is_in_the_plan() {
     };
     assert_eq!(cmdline(&[]), "console=ttyS0 quiet");
     assert_eq!(cmdline(&["--append", "a=1", "--", "b", "c"]), "console=ttyS0 quiet a=1 b c");
-    assert_eq!(cmdline(&["--cmdline", "ro"]), "ro");
-    assert_eq!(cmdline(&["--cmdline", "ro", "--append", "x"]), "ro x");
+    assert_eq!(cmdline(&["--console=none", "--cmdline", "ro"]), "ro");
+    assert_eq!(cmdline(&["--console", "--cmdline", "ro", "--append", "x"]), "ro x console=ttyS0");
 }
 
 #[test]

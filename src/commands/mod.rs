@@ -2,14 +2,32 @@
 
 pub mod doctor;
 mod json_file;
+pub mod measure;
 pub mod plan;
 pub mod run;
 
 use std::io::{ErrorKind, Write as _};
 
-use firmware_less::handoff::kexec::Warning;
+use firmware_less::{handoff::kexec::Warning, uki::handed::Note};
 
-use crate::{error::Error, messages::say};
+use crate::{error::Error, job::Job, messages::say};
+
+/// Says what was done that nobody asked for by name, a line each.
+fn tell(job: &Job) {
+    for note in &job.handed.notes {
+        say(&match note {
+            Note::Console { appended } => {
+                format!("the command line names no console: {appended} added, as systemd-stub does")
+            }
+            Note::AddonLeftOut { addon, wanted, found } => {
+                let path = job.files.get(*addon).map(|file| file.path.display().to_string());
+                let path = path.unwrap_or_default();
+                format!("{path} left out: it is for Linux {wanted}, the UKI has {found}")
+            }
+            note => format!("{note:?}"),
+        });
+    }
+}
 
 /// Says each warning.
 fn warn(warnings: &[Warning]) {

@@ -7,12 +7,13 @@ use firmware_less::{
     boot_params,
     handoff::kexec::Warning,
     plan::{BootPlan, Content, Piece, Placement, size},
+    uki::{Handed, handed::InitrdPart},
 };
 use serde::Serialize;
 
 use crate::{
     cli::PlanOptions,
-    commands::{json_file::JsonFile, print, warn},
+    commands::{json_file::JsonFile, print, tell, warn},
     digest::{self, hex},
     engine::Kind,
     error::Error,
@@ -21,6 +22,9 @@ use crate::{
     report::SCHEMA,
 };
 
+/// The name of the initrd's placement.
+const INITRD: &str = "initrd";
+
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     schema: u32,
@@ -28,9 +32,18 @@ struct Report<'a> {
     cmdline: String,
     digest: Option<String>,
     warnings: Vec<String>,
+    initrd: Vec<Part>,
     boot_params: Vec<boot_params::Field>,
     #[serde(flatten)]
     plan: &'a BootPlan,
+}
+
+/// A part of the initrd.
+#[derive(Debug, Serialize)]
+struct Part {
+    origin: String,
+    offset: u64,
+    len: u64,
 }
 
 /// Prints the plan.
@@ -48,6 +61,7 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         image: options.job.image.display().to_string(),
         cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
         digest: digest.map(|digest| hex(&digest)),
+        initrd: parts(&job.handed),
         warnings: warnings.iter().map(Warning::to_string).collect(),
         boot_params: boot_params_of(&plan),
         plan: &plan,
@@ -56,6 +70,7 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         Some(file) => JsonFile::prepare(file, &job.files)?.write(&report)?,
         None => print(&text(&report, &job.files))?,
     }
+    tell(&job);
     warn(&warnings);
     Ok(0)
 }
@@ -78,7 +93,7 @@ fn text(report: &Report<'_>, files: &Files) -> String {
     };
     section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
     section("command line", vec![report.cmdline.clone()]);
-    section("guest memory", memory(plan, files));
+    section("guest memory", memory(report, files));
     section("e820", memory_map(plan));
     section("boot_params", report.boot_params.iter().map(ToString::to_string).collect());
     section("CPU", plan.cpu().to_string().lines().map(str::to_owned).collect());
@@ -89,21 +104,39 @@ fn text(report: &Report<'_>, files: &Files) -> String {
     text
 }
 
-/// The memory map, each placement with what it is read from.
-fn memory(plan: &BootPlan, files: &Files) -> Vec<String> {
-    let map = plan.to_string();
-    let with_sources = |(line, placement): (&str, &Placement)| {
-        let sources = placement.pieces.iter().filter_map(|piece| source(piece, files));
-        std::iter::once(line.to_owned()).chain(sources).collect::<Vec<_>>()
+/// The parts of the initrd, each with what it is.
+fn parts(handed: &Handed) -> Vec<Part> {
+    let part = |(part, piece): (&InitrdPart, Piece)| Part {
+        origin: part.origin.to_string(),
+        offset: piece.offset,
+        len: piece.content.len(),
     };
-    map.lines().zip(plan.placements()).flat_map(with_sources).collect()
+    handed.initrd.iter().zip(handed.initrd_pieces()).map(part).collect()
 }
 
-/// Which bytes of which file a piece is.
-fn source(piece: &Piece, files: &Files) -> Option<String> {
-    let Content::File(slice) = &piece.content else { return None };
-    let path = files.get(slice.file)?.path.display();
-    Some(format!("{:>44}+{:#x}: {path} {}", "", piece.offset, slice.range))
+/// The memory map, each placement with what it is read from.
+fn memory(report: &Report<'_>, files: &Files) -> Vec<String> {
+    let map = report.plan.to_string();
+    let with_sources = |(line, placement): (&str, &Placement)| {
+        let parts = if placement.name == INITRD { report.initrd.as_slice() } else { &[] };
+        let pieces = placement.pieces.iter().enumerate();
+        let sources = pieces.filter_map(|(n, piece)| source(piece, parts.get(n), files));
+        std::iter::once(line.to_owned()).chain(sources).collect::<Vec<_>>()
+    };
+    map.lines().zip(report.plan.placements()).flat_map(with_sources).collect()
+}
+
+/// What a piece is, where it is a part of the initrd, and which bytes of which
+/// file, where it is read from one.
+fn source(piece: &Piece, part: Option<&Part>, files: &Files) -> Option<String> {
+    let bytes = match &piece.content {
+        Content::File(slice) => {
+            Some(format!("{} {}", files.get(slice.file)?.path.display(), slice.range))
+        }
+        Content::Bytes(bytes) => part.map(|_| size(bytes.len() as u64)),
+    };
+    let origin = part.map(|part| format!("{}, ", part.origin)).unwrap_or_default();
+    Some(format!("{:>44}+{:#x}: {origin}{}", "", piece.offset, bytes?))
 }
 
 fn memory_map(plan: &BootPlan) -> Vec<String> {

@@ -33,6 +33,7 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
         chosen => chosen?,
     };
     say(&format!("engine {} ({})", engine.kind, engine.reason));
+    super::tell(&job);
 
     let kexec = job.lay_out(&engine.kind.equip(machine))?;
     warn(&kexec.warnings());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     kernel::Kernel,
     range::FileRange,
-    uki::{Handed, Name, Uki, handed::Choice},
+    uki::{Handed, Name, Selector, Uki, handed::Choice},
 };
 
 /// How many profiles are looked at; a hostile file may have 65535.
@@ -45,7 +45,7 @@ fn assert_profile_is_sound(file: &[u8], uki: &Uki, number: usize) -> bool {
             assert!(uki.sections().contains(&section), "{section:?}");
         }
     }
-    let choice = Choice { profile: number, ..Choice::default() };
+    let choice = Choice { profile: Selector::Number(number), ..Choice::default() };
     let Ok(handed) = Handed::read(file, uki, &choice) else { return false };
     assert_handed_is_sound(&handed);
     assert!(handed.kernel.range.end() <= file.len() as u64);

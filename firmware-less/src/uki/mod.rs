@@ -4,6 +4,7 @@
 //! read where the specification is silent; the source files named in this module
 //! are systemd's.
 
+mod description;
 mod error;
 mod identify;
 mod pe;
@@ -11,15 +12,22 @@ mod profile;
 mod section;
 mod strict;
 
+pub mod addon;
 pub mod cmdline;
+pub mod cpio;
 pub mod handed;
+pub mod pcr11;
+pub mod selector;
 
+pub use addon::Addon;
+pub use description::Description;
 pub use error::Error;
 pub use handed::Handed;
 pub use identify::{Machine, WrongFile};
 pub use pe::Headers;
 pub use profile::{Profile, Sections};
 pub use section::{Name, RawName, Section};
+pub use selector::Selector;
 
 use crate::read_at::ReadAt;
 

@@ -5,8 +5,8 @@ use firmware_less::{
     range::FileRange,
     testing::{Image, bzimage, uki},
     uki::{
-        Handed, Name, Uki,
-        handed::{Choice, Error, InitrdOrigin},
+        Handed, Name, Selector, Uki,
+        handed::{Choice, Console, Error, InitrdOrigin},
     },
 };
 
@@ -31,12 +31,17 @@ fn user_file(number: usize, len: u64) -> FileSlice {
     FileSlice { file: FileId(number), range: FileRange::new(0, len).unwrap() }
 }
 
+/// Without the console that the stub would append: most tests are not about it.
+fn plain() -> Choice {
+    Choice { console: Console::None, ..Choice::default() }
+}
+
 fn replaced(cmdline: &str) -> Choice {
-    Choice { cmdline: Some(cmdline.to_owned()), ..Choice::default() }
+    Choice { cmdline: Some(cmdline.to_owned()), ..plain() }
 }
 
 fn appended(words: &[&str]) -> Choice {
-    Choice { append: words.iter().map(ToString::to_string).collect(), ..Choice::default() }
+    Choice { append: words.iter().map(ToString::to_string).collect(), ..plain() }
 }
 
 #[test]
@@ -51,16 +56,16 @@ fn the_kernel_is_its_section_without_the_padding() {
 #[test]
 fn the_embedded_command_line_is_mangled() {
     let image = image().section(".cmdline", "root=/dev/vda  quiet \n console=ttyS0\n");
-    assert_eq!(cmdline(&image, &Choice::default()), "root=/dev/vda  quiet   console=ttyS0");
+    assert_eq!(cmdline(&image, &plain()), "root=/dev/vda  quiet   console=ttyS0");
     let image = uki().section(".linux", "k").section(".cmdline", "a\0b");
-    assert_eq!(cmdline(&image, &Choice::default()), "a");
+    assert_eq!(cmdline(&image, &plain()), "a");
 }
 
 #[test]
 fn an_absent_or_empty_command_line_is_none() {
-    assert_eq!(cmdline(&image(), &Choice::default()), "");
-    assert_eq!(cmdline(&image().section(".cmdline", ""), &Choice::default()), "");
-    assert_eq!(cmdline(&image().section(".cmdline", "\0\0"), &Choice::default()), "");
+    assert_eq!(cmdline(&image(), &plain()), "");
+    assert_eq!(cmdline(&image().section(".cmdline", ""), &plain()), "");
+    assert_eq!(cmdline(&image().section(".cmdline", "\0\0"), &plain()), "");
 }
 
 #[test]
@@ -86,12 +91,16 @@ fn a_profiles_command_line_is_that_profiles() {
         .section(".profile", "ID=a")
         .section(".profile", "ID=b")
         .section(".cmdline", "other");
-    let with = |profile| cmdline(&image, &Choice { profile, ..Choice::default() });
-    assert_eq!((with(0), with(1)), ("base".to_owned(), "other".to_owned()));
-    let missing = Choice { profile: 2, ..Choice::default() };
+    let with = |profile: &str| {
+        let Ok(profile) = profile.parse();
+        cmdline(&image, &Choice { profile, ..plain() })
+    };
+    assert_eq!((with("0"), with("1")), ("base".to_owned(), "other".to_owned()));
+    assert_eq!((with("a"), with("b")), ("base".to_owned(), "other".to_owned()));
+    let missing = Choice { profile: Selector::Number(2), ..plain() };
     assert_eq!(
         try_read(&image, &missing).unwrap_err().to_string(),
-        "there is no profile 2: this UKI has profiles 0 to 1"
+        "there is no profile 2: this UKI has 0 (ID a), 1 (ID b)"
     );
 }
 
@@ -104,7 +113,7 @@ fn invalid_utf8_in_the_command_line_is_refused() {
 #[test]
 fn a_command_line_of_more_than_64_kib_is_refused() {
     let longest = image().section(".cmdline", vec![b'a'; 0x1_0000]);
-    assert_eq!(cmdline(&longest, &Choice::default()).len(), 0x1_0000);
+    assert_eq!(cmdline(&longest, &plain()).len(), 0x1_0000);
     let error = try_read(&image().section(".cmdline", vec![b'a'; 0x1_0001]), &Choice::default());
     assert_eq!(
         error.unwrap_err().to_string(),

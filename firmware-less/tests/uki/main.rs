@@ -4,11 +4,17 @@
 #[cfg(test)]
 mod accepted;
 #[cfg(test)]
+mod addons;
+#[cfg(test)]
+mod extra;
+#[cfg(test)]
 mod handed;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod kernel;
+#[cfg(test)]
+mod pcr11;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]

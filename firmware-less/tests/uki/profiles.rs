@@ -2,7 +2,7 @@
 
 use firmware_less::{
     testing::{Image, uki},
-    uki::{Name, Uki},
+    uki::{Name, Selector, Uki},
 };
 
 fn three_profiles() -> Image {
@@ -96,4 +96,56 @@ fn a_kernel_may_be_in_one_profile_only() {
             format!("profile {without} has no kernel: .linux is missing or masked by an empty one")
         );
     }
+}
+
+/// What a selector finds: a number, or why none.
+fn find(image: &Image, wanted: &str) -> Result<usize, String> {
+    let file = image.build();
+    let Ok(selector) = wanted.parse::<Selector>();
+    selector.find(&file, &Uki::read(&file).unwrap()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_profile_is_found_by_its_number_or_its_id() {
+    let image = three_profiles();
+    assert_eq!(find(&image, "1"), Ok(1));
+    assert_eq!(find(&image, "other"), Ok(1));
+    assert_eq!(find(&image, "main"), Ok(0));
+    assert_eq!(find(&uki().section(".linux", "kernel"), "0"), Ok(0));
+}
+
+#[test]
+fn a_profile_that_is_not_found_is_answered_with_those_there_are() {
+    let image = uki()
+        .section(".linux", "kernel")
+        .section(".profile", "ID=main\nTITLE=\"Boot it\"\n")
+        .section(".profile", "TITLE=Reset")
+        .section(".profile", "");
+    let there = "this UKI has 0 (ID main, \"Boot it\"), 1 (\"Reset\"), 2";
+    assert_eq!(find(&image, "3"), Err(format!("there is no profile 3: {there}")));
+    assert_eq!(find(&image, "Main"), Err(format!("there is no profile \"Main\": {there}")));
+    let without = uki().section(".linux", "kernel");
+    assert_eq!(
+        find(&without, "main"),
+        Err("there is no profile \"main\": this UKI has no profiles, so only 0 will do".to_owned())
+    );
+}
+
+#[test]
+fn of_many_profiles_the_first_are_listed() {
+    let image = (0..40).fold(uki().section(".linux", "kernel"), |image, number| {
+        image.section(".profile", format!("ID=p{number}"))
+    });
+    assert_eq!(find(&image, "p39"), Ok(39));
+    let error = find(&image, "p40").unwrap_err();
+    assert!(error.ends_with("15 (ID p15), and 24 more"), "{error}");
+}
+
+#[test]
+fn an_id_that_two_profiles_have_is_refused() {
+    let image = three_profiles().section(".profile", "ID=other");
+    assert_eq!(
+        find(&image, "other"),
+        Err("profiles 1 and 3 both have the ID \"other\": name one by its number".to_owned())
+    );
 }

@@ -1,0 +1,86 @@
+//! [`Console`]: the `console=` word at the end of the command line.
+
+use crate::uki::cmdline::append;
+
+/// What the newest stub appends where the command line names no console and the
+/// machine has a 16550 at the first serial port, as ours always has.
+/// `src/boot/console.c`, `cmdline_append_console`, since systemd 261.
+const OF_THE_STUB: &str = "console=uart,io,0x3f8";
+
+/// Which console the kernel is told to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Console {
+    /// As the stub does: the serial port, unless the command line names a console.
+    #[default]
+    Stub,
+    /// The serial port by the name that the kernel gives it.
+    TtyS0,
+    /// The first virtio or hypervisor console.
+    Hvc0,
+    /// None but those on the command line.
+    None,
+}
+
+impl Console {
+    /// Appends the word, if it takes one, and gives it back.
+    pub(super) fn append_to(self, cmdline: &mut String) -> Option<&'static str> {
+        let word = match self {
+            Self::Stub if names_any(cmdline) => return None,
+            Self::Stub => OF_THE_STUB,
+            Self::TtyS0 => "console=ttyS0",
+            Self::Hvc0 => "console=hvc0",
+            Self::None => return None,
+        };
+        if names(cmdline, word) {
+            return None;
+        }
+        append(cmdline, word);
+        Some(word)
+    }
+}
+
+/// The stub looks for `console=` at the beginning and after blanks, whatever may
+/// be quoted.
+fn names_any(cmdline: &str) -> bool {
+    cmdline.split(' ').any(|word| word.starts_with("console="))
+}
+
+/// Whether the same console is there already, with or without options.
+fn names(cmdline: &str, console: &str) -> bool {
+    let mut words = cmdline.split(' ').filter_map(|word| word.strip_prefix(console));
+    words.any(|rest| rest.is_empty() || rest.starts_with(','))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn appended(console: Console, cmdline: &str) -> String {
+        let mut cmdline = cmdline.to_owned();
+        console.append_to(&mut cmdline);
+        cmdline
+    }
+
+    #[test]
+    fn the_stub_appends_its_console_where_none_is_named() {
+        assert_eq!(appended(Console::Stub, ""), "console=uart,io,0x3f8");
+        assert_eq!(appended(Console::Stub, "quiet"), "quiet console=uart,io,0x3f8");
+        for named in ["console=tty0", "quiet console=", "a console=hvc0 b"] {
+            assert_eq!(appended(Console::Stub, named), named);
+        }
+        assert_eq!(appended(Console::Stub, "xconsole=a"), "xconsole=a console=uart,io,0x3f8");
+    }
+
+    #[test]
+    fn a_console_asked_for_is_appended_unless_it_is_there() {
+        assert_eq!(appended(Console::TtyS0, "console=tty0"), "console=tty0 console=ttyS0");
+        assert_eq!(appended(Console::TtyS0, "console=ttyS01"), "console=ttyS01 console=ttyS0");
+        assert_eq!(appended(Console::TtyS0, "console=ttyS0,115200"), "console=ttyS0,115200");
+        assert_eq!(appended(Console::Hvc0, ""), "console=hvc0");
+    }
+
+    #[test]
+    fn no_console_is_appended_where_none_is_wanted() {
+        assert_eq!(appended(Console::None, "quiet"), "quiet");
+    }
+}

@@ -1,0 +1,59 @@
+//! Options that decide what the kernel is handed beyond the UKI's first profile.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use firmware_less::uki::{Selector, handed::Console};
+
+/// What the kernel is handed beyond the UKI's first profile.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "What the kernel is handed")]
+pub struct HandedOptions {
+    /// The UKI's profile, by number or by the ID in its .profile section
+    #[arg(long, value_name = "N|ID", default_value = "0")]
+    pub profile: Selector,
+
+    /// Apply an addon (.cmdline, .initrd, .ucode); may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub addon: Vec<PathBuf>,
+
+    /// Apply the addons beside the UKI, in IMAGE.extra.d/*.addon.efi, before those of --addon
+    #[arg(long)]
+    pub addons: bool,
+
+    /// Put a credential into /.extra/credentials; may be repeated
+    ///
+    /// The file's name ends in .cred. systemd takes what it finds there as encrypted.
+    #[arg(long, value_name = "FILE")]
+    pub extra_credential: Vec<PathBuf>,
+
+    /// Append a console= word [default without this option: console=uart,io,0x3f8, as systemd-stub
+    /// does, where the command line names no console]
+    #[arg(long, value_name = "CONSOLE", value_enum, require_equals = true, num_args = 0..=1)]
+    #[arg(default_missing_value = "ttyS0")]
+    pub console: Option<ConsoleOption>,
+}
+
+/// `--console`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConsoleOption {
+    /// The serial port
+    #[value(name = "ttyS0")]
+    TtyS0,
+    /// The first virtio or hypervisor console
+    #[value(name = "hvc0")]
+    Hvc0,
+    /// Append nothing
+    #[value(name = "none")]
+    None,
+}
+
+impl From<ConsoleOption> for Console {
+    fn from(option: ConsoleOption) -> Self {
+        match option {
+            ConsoleOption::TtyS0 => Self::TtyS0,
+            ConsoleOption::Hvc0 => Self::Hvc0,
+            ConsoleOption::None => Self::None,
+        }
+    }
+}
