@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Access, access};
 use serde::Serialize;
 
 use super::print;
@@ -68,7 +69,7 @@ impl JsonFile {
 impl Drop for JsonFile {
     fn drop(&mut self) {
         if let Target::Part(part) = &self.target {
-            // It has its final name, or nobody wants it.
+            // It has its final name, was never made, or nobody wants it.
             fs::remove_file(part).ok();
         }
     }
@@ -89,15 +90,13 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// An empty file beside `path`, of a name that no other run uses.
+/// A name beside `path` that no other run uses. Nothing is made there yet, so
+/// nothing is left where the run is killed.
 fn part(path: &Path) -> io::Result<PathBuf> {
-    let part = path.with_added_extension(format!("{}.part", std::process::id()));
-    drop(File::create(&part)?);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?;
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            fs::remove_file(&part).ok();
-            Err(error)
-        }
-        _ => Ok(part),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(path.with_added_extension(format!("{}.part", std::process::id()))),
     }
 }
