@@ -42,7 +42,7 @@ impl Boot {
     fn arguments(&self, engine: &str) -> Vec<String> {
         let cpus = self.cpus.to_string();
         let mut arguments: Vec<String> =
-            ["run", "--engine", engine, "--timeout", "300", "--cpus", &cpus]
+            ["run", "--engine", engine, "--timeout", "180", "--cpus", &cpus]
                 .map(String::from)
                 .into();
         arguments.push(self.image.display().to_string());
@@ -76,11 +76,25 @@ fn on_kvm(test: &str, boots: &[&Boot]) -> Option<Vec<Ran>> {
         skip(test, "KVM can't run kernels here, and there is no bed: images/build bed makes it");
         return None;
     }
-    Some(in_the_bed(boots))
+    let mut runs = in_the_bed(boots);
+    for (boot, ran) in boots.iter().zip(&mut runs).filter(|(_, ran)| is_the_bed_s_own(ran)) {
+        eprintln!("once more in the bed, {} gave {ran:?}", boot.image.display());
+        *ran = in_the_bed(&[boot]).remove(0);
+    }
+    Some(runs)
 }
 
-/// Runs `boots` in one bed, two at a time, since it has two CPUs. What each wrote
-/// comes back through a shared folder.
+/// Whether a run may have ended so because the bed's processor is emulated: now
+/// and then its SVM loses a guest's state. None of these ends is ever expected.
+fn is_the_bed_s_own(ran: &Ran) -> bool {
+    const TRIPLE_FAULT: i32 = 102;
+    const ENGINE_FAILURE: i32 = 105;
+    const TIME_LIMIT: i32 = 124;
+    matches!(ran.status, Some(TRIPLE_FAULT | ENGINE_FAILURE | TIME_LIMIT))
+}
+
+/// Runs `boots` one after the other in one bed. What each wrote comes back
+/// through a shared folder.
 fn in_the_bed(boots: &[&Boot]) -> Vec<Ran> {
     let scratch = Scratch::new();
     let line = |(number, boot): (usize, &&Boot)| {
@@ -92,16 +106,12 @@ fn in_the_bed(boots: &[&Boot]) -> Vec<Ran> {
             quoted.join(" ")
         )
     };
-    let lines: Vec<String> = boots.iter().enumerate().map(line).collect();
-    let every_other = |first| lines.iter().skip(first).step_by(2).map(String::as_str);
-    let one_after_the_other =
-        |first| every_other(first).chain(["true"]).collect::<Vec<_>>().join("\n");
-    let script = format!("({}) & ({}) & wait", one_after_the_other(0), one_after_the_other(1));
+    let script: Vec<String> = boots.iter().enumerate().map(line).collect();
     let bed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bed/bed");
     let output = Command::new(bed)
         .args(["--timeout", "1500", "--share"])
         .arg(scratch.path())
-        .args(["-c", &script])
+        .args(["-c", &script.join("\n")])
         .output()
         .expect("the bed starts");
     assert!(output.status.success(), "the bed failed: {output:?}");
