@@ -35,9 +35,10 @@ struct Report {
 /// Prints what was found; the status is that of a run without a usable engine
 /// where there is none.
 pub fn run(options: &DoctorOptions) -> Result<u8, Error> {
-    let engine = Engine::choose(crate::cli::EngineOption::Auto).ok();
-    let mut checks = kvm_checks(&kvm::probe());
+    let support = kvm::probe();
+    let mut checks = kvm_checks(&support);
     checks.push(qemu_check());
+    let engine = Engine::best(support).ok();
     let status = if engine.is_some() { 0 } else { exit::NO_ENGINE };
     let report = Report { schema: crate::report::SCHEMA, checks, engine };
     match &options.json {

@@ -144,12 +144,13 @@ impl Engine {
                 Ok(()) => Ok(Self { kind: Kind::Kvm, reason: "as asked".into() }),
                 Err(support) => Err(Error::KvmUnusable(support)),
             },
-            EngineOption::Auto => Self::best(),
+            EngineOption::Auto => Self::best(kvm::probe()),
         }
     }
 
-    fn best() -> Result<Self, Error> {
-        match kvm::probe() {
+    /// The engine that `auto` takes on a host with such a KVM.
+    pub fn best(kvm: kvm::Support) -> Result<Self, Error> {
+        match kvm {
             kvm::Support::Works => Ok(Self { kind: Kind::Kvm, reason: "KVM works here".into() }),
             support => match tcg::installed() {
                 Ok(()) => Ok(Self {
