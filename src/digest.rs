@@ -4,29 +4,19 @@
 use std::{fmt::Write as _, io, path::PathBuf};
 
 use firmware_less::{
-    handoff::kexec::Kexec,
     plan::{Content, FileSlice, Placement},
     range::{FileRange, GuestRange, index},
     read_at::ReadAt as _,
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{cli::JobOptions, error::Error, files::Files};
+use crate::{error::Error, files::Files};
 
 /// A SHA-256.
 pub type Digest = [u8; 32];
 
 /// How much is read at once.
 const CHUNK: usize = 1 << 18;
-
-/// The digest of what `kexec` places, where `options` ask for one.
-pub fn if_wanted(
-    options: &JobOptions,
-    kexec: &Kexec,
-    files: &Files,
-) -> Result<Option<Digest>, Error> {
-    options.digest.then(|| of_sources(kexec.digested(), files)).transpose()
-}
 
 /// The digest of `placements` as they are to be: each whole range, in order,
 /// zeros where there is no content.

@@ -1,5 +1,5 @@
-//! The job as meant: files open, UKI read, what the kernel is handed settled.
-//! Everything that needs neither an engine nor a machine.
+//! The job as meant: files open, UKI read, what the kernel is handed settled, and
+//! the plan made. Everything that needs no engine.
 
 use std::{
     io,
@@ -7,11 +7,11 @@ use std::{
 };
 
 use firmware_less::{
-    handoff::kexec::{self, Kexec, Platform, SEED_LEN},
+    handoff::kexec::{self, Kexec, Platform, SEED_LEN, Warning},
     kernel::Kernel,
     machine::Machine,
-    plan::{FileId, FileSlice},
-    range::FileRange,
+    plan::{BootPlan, FileId, FileSlice},
+    range::{FileRange, GuestRange},
     read_at::fetch_prefix,
     uki::{
         Addon, Uki,
@@ -23,6 +23,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::{
     addons::{folder, in_folder},
     cli::JobOptions,
+    digest::{self, Digest},
     error::Error,
     files::{Files, OpenFile},
     messages::say,
@@ -68,11 +69,32 @@ impl Job {
         Ok(Self { files, uki, handed, kernel, kexec })
     }
 
-    /// Lays the hand-off out for `machine`.
-    pub fn lay_out(&self, machine: &Machine) -> Result<Kexec, Error> {
-        Kexec::new(machine, Platform::of(machine), &self.kernel, &self.handed, &self.kexec)
-            .map_err(|source| Error::Handoff { path: self.files.uki().path.clone(), source })
+    /// The plan for `machine`, sealed with a digest if that is wanted.
+    pub fn plan(&self, machine: &Machine, with_digest: bool) -> Result<Planned, Error> {
+        let path = || self.files.uki().path.clone();
+        let platform = Platform::of(machine);
+        let kexec = Kexec::new(machine, platform, &self.kernel, &self.handed, &self.kexec)
+            .map_err(|source| Error::Handoff { path: path(), source })?;
+        let warnings = kexec.warnings();
+        let digested = kexec.digested().iter().map(|part| part.range).collect();
+        let digest =
+            with_digest.then(|| digest::of_sources(kexec.digested(), &self.files)).transpose()?;
+        let plan = kexec.plan(digest).map_err(|source| Error::Plan { path: path(), source })?;
+        Ok(Planned { plan, digest, digested, warnings })
     }
+}
+
+/// A plan, and what is to be known beside it.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: BootPlan,
+    /// The digest it is sealed with.
+    pub digest: Option<Digest>,
+    /// What a digest covers, in order.
+    pub digested: Vec<GuestRange>,
+    /// What a real kexec would not have done.
+    pub warnings: Vec<Warning>,
 }
 
 /// The machine that `options` ask for.

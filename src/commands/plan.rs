@@ -14,11 +14,11 @@ use serde::Serialize;
 use crate::{
     cli::PlanOptions,
     commands::{json_file::JsonFile, print, tell, warn},
-    digest::{self, hex},
+    digest::hex,
     engine::Kind,
     error::Error,
     files::Files,
-    job::{self, Job},
+    job::{self, Job, Planned},
     report::SCHEMA,
 };
 
@@ -50,12 +50,7 @@ struct Part {
 pub fn run(options: &PlanOptions) -> Result<u8, Error> {
     let machine = Kind::from(options.engine).equip(job::machine(&options.job)?);
     let job = Job::open(&options.job)?;
-    let kexec = job.lay_out(&machine)?;
-    let warnings = kexec.warnings();
-    let digest = digest::if_wanted(&options.job, &kexec, &job.files)?;
-    let plan = kexec
-        .plan(digest)
-        .map_err(|source| Error::Plan { path: options.job.image.clone(), source })?;
+    let Planned { plan, digest, warnings, .. } = job.plan(&machine, options.job.digest)?;
     let report = Report {
         schema: SCHEMA,
         image: options.job.image.display().to_string(),

@@ -2,13 +2,10 @@
 
 use std::time::Instant;
 
-use firmware_less::range::GuestRange;
-
 use crate::{
     cli::RunOptions,
     commands::{json_file::JsonFile, warn},
     console::is_interactive,
-    digest,
     engine::{self, Engine, Load},
     error::Error,
     exit,
@@ -35,16 +32,10 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     say(&format!("engine {} ({})", engine.kind, engine.reason));
     super::tell(&job);
 
-    let kexec = job.lay_out(&engine.kind.equip(machine))?;
-    warn(&kexec.warnings());
-    let ranges: Vec<GuestRange> = kexec.digested().iter().map(|part| part.range).collect();
-    let digest = digest::if_wanted(&options.job, &kexec, &job.files)?;
-    let plan = kexec
-        .plan(digest)
-        .map_err(|source| Error::Plan { path: options.job.image.clone(), source })?;
-
-    let digested = digest.map(|digest| (ranges.as_slice(), digest));
-    let load = Load { plan: &plan, files: &job.files, digest: digested };
+    let planned = job.plan(&engine.kind.equip(machine), options.job.digest)?;
+    warn(&planned.warnings);
+    let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
+    let load = Load { plan: &planned.plan, files: &job.files, digest };
     let (outcome, timeline) = supervise(&engine, &load, options, timeline)?;
     tell(&outcome);
     hint(&engine, &outcome);

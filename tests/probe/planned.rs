@@ -42,9 +42,8 @@ impl Planned {
         let machine = job::machine(&options.job).expect("a machine");
         let machine = Kind::from(options.engine).equip(machine);
         let job = Job::open(&options.job).expect("a job");
-        let kexec = job.lay_out(&machine).expect("a layout");
-        let digest = digest::if_wanted(&options.job, &kexec, &job.files).expect("a digest");
-        let plan = kexec.plan(digest).expect("a plan");
+        let planned = job.plan(&machine, options.job.digest).expect("a plan");
+        let job::Planned { plan, digest, .. } = planned;
 
         let whole = serde_json::to_value(&plan).expect("JSON");
         for (name, value) in whole.as_object().expect("an object") {
