@@ -1,6 +1,7 @@
 //! Each reading's distinguishing files, and the very bytes that each reading
 //! hands over of them.
 
+mod contents;
 mod differences;
 mod files;
 mod given;
@@ -12,6 +13,7 @@ use firmware_less::{
     testing::{Image, assert_handed_is_sound_for, bzimage, uki},
     uki::{
         Handed, Reading,
+        cpio::{Target, archive},
         handed::{Choice, Console},
     },
     verdict::Accepted,
@@ -44,6 +46,16 @@ fn whole() -> Image {
 /// Without the console that the stub would append.
 fn plain() -> Choice {
     Choice { console: Console::None, ..Choice::default() }
+}
+
+/// What the stub makes of `.osrel`.
+fn os_release() -> Vec<u8> {
+    archive(&Target::EXTRA, &[("os-release", b"ID=test\n")]).unwrap()
+}
+
+/// What the stub hands over: the initrd, and the os-release file.
+fn by_the_stub(initrd: &str, cmdline: &str) -> Bytes {
+    exact(joined(&[initrd.as_bytes(), &os_release()]), cmdline)
 }
 
 /// What is handed over, byte by byte.
