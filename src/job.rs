@@ -14,7 +14,7 @@ use firmware_less::{
     range::{FileRange, GuestRange},
     read_at::fetch_prefix,
     uki::{
-        Addon, Uki,
+        Addon, Reading, Uki,
         handed::{self, CREDENTIAL_MAX, Console, Credential, Handed, Input},
         reading::Addons,
     },
@@ -149,12 +149,15 @@ fn addons(files: &mut Files, options: &JobOptions) -> Result<Vec<Addon>, Error> 
 /// Whether the reading knows addons, if the user asks for those that may be there.
 fn check_addons_have_a_place(image: &OpenFile, options: &JobOptions) -> Result<(), Error> {
     let reading = options.handed.reading();
-    let scope = &reading.rules().scope;
-    if !options.handed.addons || scope.addons != Addons::None {
+    let knows_addons = |reading: Reading| reading.rules().scope.addons != Addons::None;
+    if !options.handed.addons || knows_addons(reading) {
         return Ok(());
     }
-    let cause = handed::Error::NoPlace { input: Input::Addon, rule: scope.rule };
-    Err(refused(image, Refusal { reading, cause: cause.into() }, &handed::Choice::default()))
+    let cause = handed::Error::NoPlace { input: Input::Addon, rule: reading.rules().scope.rule };
+    let mut accepting = verdict::accepting(image, &handed::Choice::default());
+    accepting.retain(|&reading| knows_addons(reading));
+    let refusal = Box::new(Refusal { reading, cause: cause.into() });
+    Err(Error::Refused { path: image.path.clone(), refusal, accepting })
 }
 
 fn addon(files: &mut Files, path: PathBuf) -> Result<Addon, Error> {

@@ -96,6 +96,8 @@ fn an_option_that_has_no_place_is_wrong_usage() {
         let ran = scratch.ukivm(["plan", "foo.efi", "--as", "kexec-tools", option]);
         assert_eq!(ran.status, Some(64), "{ran:?}");
         assert!(ran.stderr.contains("has no place; refused as kexec-tools"), "{}", ran.stderr);
+        let accepting = if option == "--console" { "stub\n" } else { "stub, uapi, bls\n" };
+        assert!(ran.stderr.ends_with(&format!("accepted with --as {accepting}")), "{}", ran.stderr);
     }
     let unknown = plan(&sound_uki(), &["--as", "grub"]);
     assert_eq!(unknown.status, Some(64));
