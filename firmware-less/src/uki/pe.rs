@@ -240,7 +240,13 @@ impl Table {
         }
         let bytes = file.bytes(self.offset, self.len())?;
         let (entries, _) = bytes.as_chunks::<SIZEOF_SECTION_TABLE>();
-        entries.iter().map(|entry| section(*entry)).collect()
+        // As many as there are: a table may be all of its file, and a vector that
+        // grows takes twice what it holds.
+        let mut sections = Vec::with_capacity(entries.len());
+        for entry in entries {
+            sections.push(section(*entry)?);
+        }
+        Ok(sections)
     }
 }
 
