@@ -1,0 +1,73 @@
+//! [`Subject`]: a file to be changed, again and again.
+
+use firmware_less::testing::{Image, Random};
+
+/// Where the PE header of the images here is, and where their section table is.
+const PE_HEADER: usize = 0x40;
+const TABLE: usize = PE_HEADER + 24 + 240;
+const ENTRY: usize = 40;
+
+/// An image, and which of its bytes are worth changing.
+pub(crate) struct Subject {
+    file: Vec<u8>,
+    /// Where each field is, and how many bytes it has.
+    fields: Vec<(usize, usize)>,
+}
+
+impl Subject {
+    /// That image with every field of its headers, and all bytes of text and of
+    /// the kernel's header.
+    pub(crate) fn new(image: &Image) -> Self {
+        let file = image.build();
+        let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+        let sections = usize::from(file[PE_HEADER + 6]);
+        let words =
+            |range: std::ops::Range<usize>, len| range.step_by(len).map(move |at| (at, len));
+        let mut fields = vec![(0, 2), (0x3c, 4)];
+        fields.extend(words(PE_HEADER..PE_HEADER + 24, 2));
+        fields.extend(words(PE_HEADER + 24..TABLE, 4));
+        for entry in (0..sections).map(|place| TABLE + ENTRY * place) {
+            fields.extend([(entry, 8), (entry + 7, 1)]);
+            fields.extend(words(entry + 8..entry + ENTRY, 4));
+            // Twice, since most of a UKI's meaning is there.
+            fields.extend(words(entry + 8..entry + 24, 4));
+            let (size, offset) = (number(entry + 8), number(entry + 20));
+            let content = if size > 0x1000 { 0x1f1..0x270 } else { 0..size };
+            fields.extend(content.map(|at| (offset + at, 1)));
+        }
+        Self { file, fields }
+    }
+
+    /// Changes one to four fields, has `read` look at the file, and undoes it.
+    pub(crate) fn change(&mut self, random: &mut Random, read: impl FnOnce(&[u8])) {
+        let mut before = Vec::with_capacity(4);
+        for _ in 0..=random.below(4) {
+            let (at, len) = random.one_of(&self.fields);
+            let mut field = [0; 8];
+            field[..len].copy_from_slice(&self.file[at..at + len]);
+            before.push((at, len, field));
+            let value = value(random, u64::from_le_bytes(field), self.file.len() as u64);
+            self.file[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);
+        }
+        // Now and then, the end is missing too.
+        let cut = if random.below(16) == 0 { random.below(self.file.len()) } else { 0 };
+        read(&self.file[..self.file.len() - cut]);
+        for (at, len, field) in before.into_iter().rev() {
+            self.file[at..at + len].copy_from_slice(&field[..len]);
+        }
+    }
+}
+
+/// A value that is likely to hit an edge: of the format, of its types, or near
+/// what was there.
+fn value(random: &mut Random, before: u64, file_len: u64) -> u64 {
+    let edges = [0, 1, 8, 0x10, 0x28, 0x40, 0x200, 0x1000, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
+    match random.below(6) {
+        0 => random.one_of(&edges),
+        1 => random.one_of(&edges).wrapping_sub(1),
+        2 => before.wrapping_add(random.number() % 3).wrapping_sub(1),
+        3 => file_len.wrapping_add(random.number() % 3).wrapping_sub(1),
+        4 => before ^ (1 << random.below(64)),
+        _ => random.number() >> random.below(64),
+    }
+}
