@@ -20,10 +20,11 @@ test_initrd() {
     compress "$1" "$work/test.cpio" "$2"
 }
 
-# test_tree FOLDER COMPRESSION
+# test_tree FOLDER COMPRESSION: the tree of an initrd; with a file etc/tell-files in
+# it as well, init tells of every file.
 test_tree() {
     rm -rf "$1"
-    busybox_tree "$1" "$recipes/initrds/init" mount uname nproc sleep poweroff reboot halt
+    busybox_tree "$1" "$recipes/initrds/init" mount uname nproc find stat sha256sum sleep poweroff reboot halt
     echo "$2" >"$1/etc/compression"
     want as ld
     as --64 "$recipes/initrds/outb.s" -o "$work/outb.o"

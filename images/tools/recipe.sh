@@ -8,17 +8,23 @@ build_tools() {
 
 tool_files() {
     local lock=$1 folder=$2 tree=$work/tree
-    want_debian_python
     rm -rf "$tree"
     unpack_packages trixie "$lock" "$tree"
+    ukify_files "$tree" "$folder"
+    cp "$(first_file "$tree"/{usr/,}bin/busybox)" "$folder/busybox"
+    rm -rf "$tree"
+}
+
+# ukify_files TREE FOLDER: ukify and systemd-stub, from the packages unpacked in TREE.
+ukify_files() {
+    local tree=$1 folder=$2
+    want_debian_python
     mkdir -p "$folder/python"
     cp "$tree/usr/lib/systemd/ukify" "$folder/python/ukify.py"
     cp "$tree"/usr/lib/python3/dist-packages/{pefile,ordlookup}* -r "$folder/python"
     cp "$tree/usr/lib/systemd/boot/efi/linuxx64.efi.stub" "$folder"
-    cp "$(first_file "$tree"/{usr/,}bin/busybox)" "$folder/busybox"
     install -m 755 "$recipes/tools/ukify" "$folder/ukify"
     "$folder/ukify" --version >&2
-    rm -rf "$tree"
 }
 
 first_file() {
@@ -26,7 +32,7 @@ first_file() {
     for file in "$@"; do
         [ ! -f "$file" ] || { echo "$file" && return; }
     done
-    die "the packages have none of ${*#"$work"/tree}" "Debian may have moved it: mend images/tools/recipe.sh"
+    die "the packages have none of ${*#"$work"/tree}" "Debian may have moved it: mend the recipe"
 }
 
 want_debian_python() {
