@@ -24,7 +24,7 @@ test_initrd() {
 # it as well, init tells of every file.
 test_tree() {
     rm -rf "$1"
-    busybox_tree "$1" "$recipes/initrds/init" mount uname nproc find stat sha256sum sleep poweroff reboot halt
+    busybox_tree "$1" "$recipes/initrds/init" mount uname nproc find stat sha256sum stty sleep poweroff reboot halt
     echo "$2" >"$1/etc/compression"
     want as ld
     as --64 "$recipes/initrds/outb.s" -o "$work/outb.o"
