@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 use serde_json::Value;
 use ukivm::engine::kvm;
 
-use crate::support::{Ran, Scratch, run::Running, skip};
+use crate::support::{Ran, Scratch, built, images, run::Running, skip};
 
 /// A run of `ukivm run` to be made.
 struct Boot {
@@ -21,12 +21,7 @@ impl Boot {
     /// That image under `target/images`; `None`, and `test` noted as skipped,
     /// where it was not made.
     fn of(test: &str, image: &str) -> Option<Self> {
-        let path = images().join(image);
-        if !path.is_file() {
-            skip(test, &format!("no {image}: images/build makes it"));
-            return None;
-        }
-        Some(Self { image: path, cpus: 1, options: Vec::new() })
+        Some(Self { image: built(test, image)?, cpus: 1, options: Vec::new() })
     }
 
     fn cpus(self, cpus: u32) -> Self {
@@ -53,10 +48,6 @@ impl Boot {
     fn on_tcg(&self) -> Ran {
         Scratch::new().ukivm(self.arguments("tcg"))
     }
-}
-
-fn images() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/images")
 }
 
 /// Whether KVM runs kernels on this very host.

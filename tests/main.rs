@@ -12,6 +12,8 @@
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// The same UKIs by firmware and systemd-stub, and without.
+mod firmware;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
 /// The KVM engine, on guests of a few instructions.

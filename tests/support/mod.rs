@@ -81,6 +81,22 @@ pub(crate) fn sound_uki() -> Vec<u8> {
         .build()
 }
 
+/// Where `images/build` puts what it makes.
+pub(crate) fn images() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/images")
+}
+
+/// The path of that product of `images/build`; `None`, and `test` noted as
+/// skipped, where it was not made.
+pub(crate) fn built(test: &str, product: &str) -> Option<PathBuf> {
+    let path = images().join(product);
+    if !path.exists() {
+        skip(test, &format!("no {product}: images/build makes it"));
+        return None;
+    }
+    Some(path)
+}
+
 /// The engines that can run a guest of a few instructions here. For each that
 /// can't, `test` is noted as skipped.
 pub(crate) fn engines(test: &str) -> Vec<&'static str> {

@@ -64,6 +64,13 @@ impl Running {
         assert!(found, "no {text:?} in {:?}", self.seen());
     }
 
+    /// Waits at most `limit` until it has ended or has written `text`.
+    pub(crate) fn wait_for_end_or(&mut self, text: &str, limit: Duration) {
+        let ended = |child: &mut Child| child.try_wait().expect("our child").is_some();
+        let over = within(limit, || self.seen().contains(text) || ended(&mut self.child));
+        assert!(over, "still running after {limit:?}, wrote {:?}", self.seen());
+    }
+
     /// Types `bytes`.
     pub(crate) fn type_in(&mut self, bytes: &[u8]) {
         let stdin = self.child.stdin.as_mut().expect("a pipe");

@@ -29,7 +29,8 @@ impl QemuFound {
     /// Before version 8, `cmpxchg16b` leaves garbage in RFLAGS, which the next
     /// flag-setting instruction hides; an interrupt in between saves it, and the
     /// kernel's `iret` faults. Linux's allocator uses it once every boot or so.
-    pub(super) fn cpu(&self) -> &'static str {
+    #[must_use]
+    pub fn cpu(&self) -> &'static str {
         let major = self.version.split('.').next().and_then(|major| major.parse().ok());
         match major {
             Some(0..8_u32) => "max,cx16=off",
