@@ -1,6 +1,9 @@
 //! The values of PCR 11, for people and as JSON: what systemd-measure prints for
 //! the same sections and options.
 
+/// systemd-measure itself.
+mod systemd;
+
 use std::fs;
 
 use firmware_less::testing::uki;
