@@ -119,7 +119,8 @@ fn mode(fact: Option<&str>) -> String {
 fn words(firmware: &str, ukivm: &str) -> (String, String) {
     let split = |of: &str, other: &str| -> (Vec<String>, Vec<String>) {
         let other: Vec<&str> = other.split(' ').collect();
-        of.split(' ').map(str::to_owned).partition(|word| other.contains(&word.as_str()))
+        let common = |word: &String| word.is_empty() || other.contains(&word.as_str());
+        of.split(' ').map(str::to_owned).partition(common)
     };
     let (common, only_firmware) = split(firmware, ukivm);
     let (common_too, only_ukivm) = split(ukivm, firmware);
@@ -130,4 +131,56 @@ fn words(firmware: &str, ukivm: &str) -> (String, String) {
         if words.is_empty() { NOTHING.to_owned() } else { words.join(" ") }
     };
     (shown(only_firmware), shown(only_ukivm))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest with that command line and those files, a digest each.
+    fn seen(cmdline: &str, files: &[(&str, &str)]) -> Seen {
+        let told = |(name, digest): &(&str, &str)| {
+            format!(
+                "ukivm-guest: file=-r--r--r-- 0:0 {name}\r\nukivm-guest: digest={digest}  {name}\r\n"
+            )
+        };
+        let files: String = files.iter().map(told).collect::<Vec<_>>().concat();
+        Seen::of(&format!("ukivm-guest: cmdline={cmdline}\r\n{files}ukivm-guest: ready\r\n"))
+    }
+
+    fn differences(firmware: &Seen, ukivm: &Seen) -> Vec<[String; 3]> {
+        let differences = firmware.differences(ukivm).into_iter();
+        differences.map(|d| [d.what, d.firmware, d.ukivm]).collect()
+    }
+
+    #[test]
+    fn files_differ_by_being_there_and_by_their_content() {
+        let firmware = seen("a", &[("/both", "00"), ("/init", "11"), ("/secret", "22")]);
+        let ukivm = seen("a", &[("/both", "00"), ("/init", "33")]);
+        assert_eq!(
+            differences(&firmware, &ukivm),
+            [["/init", "-r--r--r-- 0:0 11", "-r--r--r-- 0:0 33"], ["/secret", "-r--r--r--", "–"],]
+        );
+        assert!(differences(&firmware, &firmware).is_empty());
+    }
+
+    #[test]
+    fn command_lines_differ_by_words_or_in_whole() {
+        let between = |firmware, ukivm| differences(&seen(firmware, &[]), &seen(ukivm, &[]));
+        assert_eq!(between("a b c", "a c"), [["command line", "b", "–"]]);
+        assert_eq!(between("a  b", "a b"), [["command line", "a  b", "a b"]]);
+        assert_eq!(between("a b", "b a"), [["command line", "a b", "b a"]]);
+    }
+
+    #[test]
+    fn a_kernel_that_panics_tells_of_its_command_line_and_its_initrd() {
+        let seen = Seen::of(
+            "[    0.0] Kernel command line: quiet\r\n\
+             [    0.0] RAMDISK: [mem 0x1eb18000-0x1eb19fff]\r\n\
+             [    1.0] Kernel panic - not syncing: no root\r\n",
+        );
+        assert_eq!(seen.cmdline(), "quiet");
+        assert_eq!(seen.fact("initrd"), Some("2 pages"));
+        assert_eq!(seen.fact("panic"), Some("not syncing: no root"));
+    }
 }

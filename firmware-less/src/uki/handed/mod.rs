@@ -1,4 +1,8 @@
 //! [`Handed`]: what the kernel is given, as the UKI's reading has it.
+//!
+//! Tests boot the same UKIs by firmware and systemd-stub and compare what the guests
+//! see. The table in the project's README, "Beside firmware and systemd-stub", has
+//! all that differs, with the reasons.
 
 mod cmdline;
 mod console;
