@@ -4,12 +4,12 @@ use std::{io, path::PathBuf};
 
 use firmware_less::{
     handoff::kexec,
-    kernel, machine, plan,
+    inspection, kernel, machine, plan,
     uki::{self, addon, handed, pcr11},
 };
 use thiserror::Error;
 
-use crate::{engine, exit, files};
+use crate::{engine, exit, files, outcome::Signal};
 
 /// What a command failed of. Its message follows `ukivm: `.
 #[derive(Debug, Error)]
@@ -83,6 +83,43 @@ pub enum Error {
         #[source]
         source: handed::CredentialError,
     },
+    /// A file can't even be described.
+    #[error("{}", path.display())]
+    Inspect {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: inspection::Error,
+    },
+    /// There is no such section.
+    #[error(
+        "{}: profile {profile} has {count} of section {}",
+        path.display(),
+        section.escape_debug()
+    )]
+    NoSection {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// The name.
+        section: String,
+        /// The number of the profile.
+        profile: usize,
+        /// How many of that name there are.
+        count: usize,
+    },
+    /// Bytes that would do something to a terminal.
+    #[error("section {} is not text, and standard output is a terminal", section.escape_debug())]
+    BinaryToTerminal {
+        /// The name.
+        section: String,
+    },
+    /// A signal ended it.
+    #[error("interrupted")]
+    Interrupted {
+        /// Which one.
+        signal: Signal,
+    },
     /// What a UKI would measure can't be computed.
     #[error("{}", path.display())]
     Measure {
@@ -148,16 +185,23 @@ impl Error {
             | Self::Handed { source: handed::Error::Read { .. }, .. }
             | Self::Addon { source: addon::Error::Read { .. }, .. }
             | Self::Measure { source: pcr11::Error::Read { .. }, .. }
+            | Self::Inspect {
+                source: inspection::Error::Read(_) | inspection::Error::Headers(uki::Error::Read(_)),
+                ..
+            }
             | Self::Kernel { source: kernel::Error::Read(_), .. } => exit::IO,
             Self::Uki { .. }
             | Self::Handed { .. }
             | Self::Addon { .. }
             | Self::Credential { .. }
             | Self::Measure { .. }
+            | Self::Inspect { .. }
+            | Self::NoSection { .. }
             | Self::Kernel { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
-            Self::Machine(_) | Self::SameFile { .. } => exit::USAGE,
+            Self::Machine(_) | Self::SameFile { .. } | Self::BinaryToTerminal { .. } => exit::USAGE,
+            Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),
             Self::Host { .. } => exit::BUG,
         }
@@ -171,6 +215,7 @@ impl Error {
                 Some("give the machine more memory with --memory".into())
             }
             Self::Engine(error) => error.hint(),
+            Self::BinaryToTerminal { .. } => Some("name a file with -o".into()),
             _ => None,
         }
     }

@@ -92,6 +92,11 @@ impl Files {
         FileId(self.files.len().saturating_sub(1))
     }
 
+    /// Adds all of `others` at the end.
+    pub fn append(&mut self, mut others: Self) {
+        self.files.append(&mut others.files);
+    }
+
     /// The UKI.
     ///
     /// # Panics

@@ -56,7 +56,12 @@ impl Job {
             append: options.append.iter().chain(&options.words).cloned().collect(),
             console: options.handed.console.map_or_else(Console::default, Console::from),
             initrds: initrds(&mut files, options)?,
-            addons: addons(&mut files, options)?,
+            addons: addons(
+                &mut files,
+                &options.image,
+                options.handed.addons,
+                &options.handed.addon,
+            )?,
             credentials: credentials(options)?,
         };
         let image = files.uki();
@@ -103,7 +108,8 @@ pub fn machine(options: &JobOptions) -> Result<Machine, Error> {
     Ok(machine.with_leaf_size(options.leaf_size.into()).with_five_level(options.five_level))
 }
 
-fn open(files: &mut Files, path: &Path) -> Result<FileId, Error> {
+/// Opens a file of the job.
+pub(crate) fn open(files: &mut Files, path: &Path) -> Result<FileId, Error> {
     let file =
         OpenFile::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
     Ok(files.push(file))
@@ -119,11 +125,16 @@ fn initrds(files: &mut Files, options: &JobOptions) -> Result<Vec<FileSlice>, Er
     options.initrd.iter().map(whole).collect()
 }
 
-/// The addons beside the UKI, if wanted, and those that were named.
-fn addons(files: &mut Files, options: &JobOptions) -> Result<Vec<Addon>, Error> {
+/// The addons beside the UKI at `image`, if wanted, and those that were named.
+pub(crate) fn addons(
+    files: &mut Files,
+    image: &Path,
+    beside: bool,
+    named: &[PathBuf],
+) -> Result<Vec<Addon>, Error> {
     let mut paths = Vec::new();
-    if options.handed.addons {
-        let path = folder(&options.image);
+    if beside {
+        let path = folder(image);
         match in_folder(&path) {
             Ok(found) => paths = found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -132,7 +143,7 @@ fn addons(files: &mut Files, options: &JobOptions) -> Result<Vec<Addon>, Error> 
             Err(source) => return Err(Error::Read { path, source }),
         }
     }
-    paths.extend(options.handed.addon.iter().cloned());
+    paths.extend(named.iter().cloned());
     paths.into_iter().map(|path| addon(files, path)).collect()
 }
 

@@ -1,8 +1,11 @@
 //! One file a command. Each takes its options and gives an exit status.
 
+pub mod diff;
 pub mod doctor;
+pub mod inspect;
 mod json_file;
 pub mod measure;
+mod output_file;
 pub mod plan;
 pub mod run;
 
