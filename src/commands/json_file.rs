@@ -1,6 +1,6 @@
 //! A file that is to hold JSON.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use serde::Serialize;
 
@@ -24,6 +24,39 @@ impl JsonFile {
             path: self.0.path().to_owned(),
             source: error.into(),
         })?;
-        self.0.write(|sink| sink.put((text + "\n").as_bytes()))
+        self.0.write(|sink| sink.put((ascii(&text) + "\n").as_bytes()))
+    }
+}
+
+/// The same JSON with everything escaped that is not printable ASCII, as Python's
+/// json module and so ukify write it: none of it does anything to a terminal.
+///
+/// Outside of strings JSON is ASCII, and what is below a blank has been escaped.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() && c != '\x7f' {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ascii_is_escaped_and_means_the_same() {
+        let json = serde_json::to_string("\u{1f427} é\u{9b}\x7f\x1b").expect("JSON");
+        let escaped = ascii(&json);
+        assert_eq!(escaped, r#""\ud83d\udc27 \u00e9\u009b\u007f\u001b""#);
+        let back: String = serde_json::from_str(&escaped).expect("JSON");
+        assert_eq!(back, "\u{1f427} é\u{9b}\x7f\x1b");
     }
 }

@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::{
     file_format::FileFormat,
-    handoff::kexec::{self, Flavour, least_memory as least_memory_of},
+    handoff::kexec::{self, Flavour, least_memory},
     kernel::{self, Kernel},
     plan::{Content, FileId},
     range::FileRange,
@@ -100,9 +100,6 @@ pub struct Inspection {
     pub handed: Option<Result<Handed, handed::Error>>,
     /// The kernel; `None` where there is none.
     pub kernel: Option<Result<KernelFacts, kernel::Error>>,
-    /// The least RAM, in bytes, of a machine that all of it fits; `None` where
-    /// nothing is handed over.
-    pub least_memory: Option<Result<u64, kexec::Error>>,
     /// The initrd, in order.
     pub initrd: Vec<InitrdFacts>,
     /// What the user may want to mend.
@@ -140,9 +137,6 @@ impl Inspection {
             hash(source, &mut contents, &mut initrd, progress)?;
         }
         let kernel = kernel_facts(source, &profile, headers.file_len);
-        let least_memory = given.zip(kernel.as_ref().and_then(|kernel| kernel.as_ref().ok()));
-        let least_memory = least_memory
-            .map(|(handed, facts)| least_memory_of(&facts.kernel, handed, Flavour::default()));
         let found = Self {
             headers,
             contents,
@@ -152,7 +146,6 @@ impl Inspection {
             refused,
             handed,
             kernel,
-            least_memory,
             initrd,
             warnings: Vec::new(),
         };
@@ -219,6 +212,14 @@ impl Inspection {
             Some(handed) => Some(String::from_utf8_lossy(&handed.cmdline).into_owned()),
             None => self.content(Name::Cmdline)?.text.as_deref().map(mangle_lossily),
         }
+    }
+
+    /// The least RAM, in bytes, of a machine that all of it fits; `None` where
+    /// nothing is handed over.
+    #[must_use]
+    pub fn least_memory(&self) -> Option<Result<u64, kexec::Error>> {
+        let kernel = self.kernel.as_ref()?.as_ref().ok()?;
+        Some(least_memory(&kernel.kernel, self.given()?, Flavour::default()))
     }
 
     /// PCR 11 with SHA-256 before any boot phase, if there are digests.

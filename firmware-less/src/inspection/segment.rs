@@ -37,7 +37,6 @@ impl fmt::Display for Format {
             Self::NewcCrc => f.write_str("cpio newc (crc)"),
             Self::Compressed(with) => f.write_str(with),
             Self::Other(FileFormat::Cpio) => f.write_str("cpio of another kind"),
-            Self::Other(FileFormat::Unknown) => f.write_str("unknown"),
             Self::Other(found) => write!(f, "{found}"),
         }
     }
@@ -258,7 +257,7 @@ mod tests {
             (b"BZh9", "bzip2", true),
             (b"\x5d\0\0\x80\0", "lzma", true),
             (b"070707", "cpio of another kind", false),
-            (b"hsqs\xff\xfe", "unknown", false),
+            (b"hsqs\xff\xfe", "of an unknown format", false),
         ] {
             let format = format_of(magic);
             assert_eq!(
@@ -288,7 +287,7 @@ mod tests {
     fn an_archive_at_an_odd_place_is_not_one() {
         let mut initrd = vec![0; 2];
         initrd.extend(cpio());
-        assert_eq!(found(&initrd)[0].0, "unknown");
+        assert_eq!(found(&initrd)[0].0, "of an unknown format");
         assert_eq!(found(&[0; 1000]), []);
         assert_eq!(found(&[]), []);
     }

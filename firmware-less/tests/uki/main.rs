@@ -12,6 +12,8 @@ mod handed;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod inspection;
+#[cfg(test)]
 mod kernel;
 #[cfg(test)]
 mod pcr11;

@@ -306,10 +306,7 @@ impl Report<'_> {
                 cmdline_size: kernel.cmdline_size(),
                 xloadflags: kernel.xloadflags(),
                 payload: payload.map(|(format, _)| compression(format)),
-                least_memory: inspection
-                    .least_memory
-                    .as_ref()
-                    .and_then(|least| least.as_ref().ok().copied()),
+                least_memory: inspection.least_memory().and_then(Result::ok),
             },
         })
     }

@@ -151,7 +151,8 @@ fn segment_facts(segment: &Segment) -> String {
         End::Cut => ", then cut short or damaged",
         End::NotFollowed => " or more",
     };
-    format!("{}, {records} entries{more}", segment.format)
+    let entries = if records == 1 { "entry" } else { "entries" };
+    format!("{}, {records} {entries}{more}", segment.format)
 }
 
 fn addon(facts: &AddonFacts) -> String {
@@ -209,9 +210,9 @@ fn kernel_facts(subject: &Subject, facts: &KernelFacts) -> Vec<String> {
         fact("payload", &format!("{}, {len}, {range}", compression(format)))
     }));
     lines.push(fact("command line", &format!("at most {} bytes", kernel.cmdline_size())));
-    lines.extend(subject.inspection.least_memory.as_ref().map(|least| match least {
-        Ok(least) => fact("RAM needed", &format!("{} to be loaded, more to run", size(*least))),
-        Err(error) => fact("RAM needed", &chain(error)),
+    lines.extend(subject.inspection.least_memory().map(|least| match least {
+        Ok(least) => fact("RAM needed", &format!("{} to be loaded, more to run", size(least))),
+        Err(error) => fact("RAM needed", &chain(&error)),
     }));
     lines
 }
