@@ -129,7 +129,7 @@ fn another_reading_is_said_in_one_line_and_in_the_plan() {
     let scratch = Scratch::new();
     scratch.file("foo.efi", sound_uki());
     let people = scratch.ukivm(["plan", "foo.efi", "--as", "kexec-v2"]).stdout;
-    assert!(people.starts_with("reading\n  kexec-v2: its version of 11 September"), "{people}");
+    assert!(people.starts_with("reading\n  kexec-v2: kernel patch of 11 September"), "{people}");
     assert!(people.contains("command line\n  console=ttyS0 quiet\\n\n"), "{people}");
     assert!(scratch.ukivm(["plan", "foo.efi"]).stdout.starts_with("machine\n"));
 }
