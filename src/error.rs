@@ -4,8 +4,9 @@ use std::{io, path::PathBuf};
 
 use firmware_less::{
     handoff::kexec,
-    inspection, kernel, machine, plan,
-    uki::{self, addon, handed, pcr11},
+    inspection, machine, plan,
+    uki::{self, Reading, addon, handed, pcr11},
+    verdict::Refusal,
 };
 use thiserror::Error;
 
@@ -55,6 +56,16 @@ pub enum Error {
         /// Why.
         #[source]
         source: uki::Error,
+    },
+    /// The reading that was chosen refuses the file, or what was asked of it.
+    #[error("{}: {refusal}{}", path.display(), accepted(refusal, accepting))]
+    Refused {
+        /// As the user named it.
+        path: PathBuf,
+        /// By which reading, and why.
+        refusal: Box<Refusal>,
+        /// The readings that would accept it.
+        accepting: Vec<Reading>,
     },
     /// What the UKI holds can't be handed to a kernel.
     #[error("{}", path.display())]
@@ -129,15 +140,6 @@ pub enum Error {
         #[source]
         source: pcr11::Error,
     },
-    /// Its kernel is refused.
-    #[error("{}: section .linux", path.display())]
-    Kernel {
-        /// As the user named the UKI.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: kernel::Error,
-    },
     /// The machine asked for can't be.
     #[error("the machine asked for can't be")]
     Machine(#[source] machine::Error),
@@ -188,16 +190,17 @@ impl Error {
             | Self::Inspect {
                 source: inspection::Error::Read(_) | inspection::Error::Headers(uki::Error::Read(_)),
                 ..
-            }
-            | Self::Kernel { source: kernel::Error::Read(_), .. } => exit::IO,
-            Self::Uki { .. }
+            } => exit::IO,
+            Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
+            Self::Refused { refusal, .. } if refusal.is_usage() => exit::USAGE,
+            Self::Refused { .. }
+            | Self::Uki { .. }
             | Self::Handed { .. }
             | Self::Addon { .. }
             | Self::Credential { .. }
             | Self::Measure { .. }
             | Self::Inspect { .. }
             | Self::NoSection { .. }
-            | Self::Kernel { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_) | Self::SameFile { .. } | Self::BinaryToTerminal { .. } => exit::USAGE,
@@ -218,5 +221,15 @@ impl Error {
             Self::BinaryToTerminal { .. } => Some("name a file with -o".into()),
             _ => None,
         }
+    }
+}
+
+/// Who would accept what was refused, as the end of a sentence.
+fn accepted(refusal: &Refusal, accepting: &[Reading]) -> String {
+    let names: Vec<_> = accepting.iter().map(|reading| reading.as_str()).collect();
+    match names.as_slice() {
+        [] if refusal.rule().is_some() => "; no reading accepts it".to_owned(),
+        [] => String::new(),
+        names => format!("; accepted with --as {}", names.join(", ")),
     }
 }

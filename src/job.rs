@@ -14,9 +14,11 @@ use firmware_less::{
     range::{FileRange, GuestRange},
     read_at::fetch_prefix,
     uki::{
-        Addon, Uki,
-        handed::{self, CREDENTIAL_MAX, Console, Credential, Handed},
+        Addon, Reading, Uki,
+        handed::{self, CREDENTIAL_MAX, Console, Credential, Handed, Input},
+        reading::Addons,
     },
+    verdict::{self, Accepted, Refusal},
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -47,9 +49,9 @@ pub struct Job {
 impl Job {
     /// Opens and reads what `options` name.
     pub fn open(options: &JobOptions) -> Result<Self, Error> {
-        let path = || options.image.clone();
         let mut files = Files::default();
         open(&mut files, &options.image)?;
+        check_addons_have_a_place(files.uki(), options)?;
         let choice = handed::Choice {
             profile: options.handed.profile.clone(),
             cmdline: options.cmdline.clone(),
@@ -63,13 +65,11 @@ impl Job {
                 &options.handed.addon,
             )?,
             credentials: credentials(options)?,
+            enforced: false,
         };
-        let image = files.uki();
-        let uki = Uki::read(image).map_err(|source| Error::Uki { path: path(), source })?;
-        let handed = Handed::read(image, &uki, &choice)
-            .map_err(|source| Error::Handed { path: path(), source })?;
-        let kernel = Kernel::read(image, handed.kernel.range)
-            .map_err(|source| Error::Kernel { path: path(), source })?;
+        let reading = options.handed.reading();
+        let Accepted { uki, handed, kernel } = Accepted::read(files.uki(), reading, &choice)
+            .map_err(|refusal| refused(files.uki(), refusal, &choice))?;
         let kexec = kexec::Options { flavour: options.flavour.into(), seed: seed(options)? };
         Ok(Self { files, uki, handed, kernel, kexec })
     }
@@ -100,6 +100,16 @@ pub struct Planned {
     pub digested: Vec<GuestRange>,
     /// What a real kexec would not have done.
     pub warnings: Vec<Warning>,
+}
+
+/// The error for a refusal, with the readings that would accept the file.
+fn refused(image: &OpenFile, refusal: Refusal, choice: &handed::Choice) -> Error {
+    let accepting = if refusal.is_by_all() || refusal.is_io() {
+        Vec::new()
+    } else {
+        verdict::accepting(image, choice)
+    };
+    Error::Refused { path: image.path.clone(), refusal: Box::new(refusal), accepting }
 }
 
 /// The machine that `options` ask for.
@@ -145,6 +155,20 @@ pub(crate) fn addons(
     }
     paths.extend(named.iter().cloned());
     paths.into_iter().map(|path| addon(files, path)).collect()
+}
+
+/// Whether the reading knows addons, if the user asks for those that may be there.
+fn check_addons_have_a_place(image: &OpenFile, options: &JobOptions) -> Result<(), Error> {
+    let reading = options.handed.reading();
+    let knows_addons = |reading: Reading| reading.rules().scope.addons != Addons::None;
+    if !options.handed.addons || knows_addons(reading) {
+        return Ok(());
+    }
+    let cause = handed::Error::NoPlace { input: Input::Addon, rule: reading.rules().scope.rule };
+    let mut accepting = verdict::accepting(image, &handed::Choice::default());
+    accepting.retain(|&reading| knows_addons(reading));
+    let refusal = Box::new(Refusal { reading, cause: cause.into() });
+    Err(Error::Refused { path: image.path.clone(), refusal, accepting })
 }
 
 fn addon(files: &mut Files, path: PathBuf) -> Result<Addon, Error> {

@@ -24,3 +24,4 @@ pub mod reset_vector;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod uki;
+pub mod verdict;

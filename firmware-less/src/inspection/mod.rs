@@ -4,6 +4,7 @@
 
 mod contents;
 mod initrd;
+mod readings;
 mod sbat;
 mod segment;
 mod stub;
@@ -11,6 +12,7 @@ mod warning;
 
 pub use contents::{Contents, Digest, is_text};
 pub use initrd::InitrdFacts;
+pub use readings::{Given, ReadingFacts, Unlike};
 pub use sbat::SbatEntry;
 pub use segment::{End, Format, RecordsMax, Segment};
 pub use stub::Stub;
@@ -98,6 +100,8 @@ pub struct Inspection {
     pub refused: Option<uki::Error>,
     /// What systemd-stub would hand over; `None` where the file is refused.
     pub handed: Option<Result<Handed, handed::Error>>,
+    /// What each reading makes of it; an error where it is no UKI by any.
+    pub readings: Result<Vec<ReadingFacts>, uki::Error>,
     /// The kernel; `None` where there is none.
     pub kernel: Option<Result<KernelFacts, kernel::Error>>,
     /// The initrd, in order.
@@ -145,6 +149,7 @@ impl Inspection {
             profile: number,
             refused,
             handed,
+            readings: readings::of(source, choice),
             kernel,
             initrd,
             warnings: Vec::new(),

@@ -183,7 +183,7 @@ fn console(found: &Inspection) -> Option<Warning> {
     let handed = found.handed.as_ref()?.as_ref().ok()?;
     handed.notes.iter().find_map(|note| match note {
         Note::Console { appended } => Some(Warning::NoConsole { appended }),
-        Note::AddonLeftOut { .. } => None,
+        _ => None,
     })
 }
 

@@ -16,7 +16,8 @@ impl<'a> Sections<'a> {
     }
 
     /// The entries, in the order of the table.
-    pub fn iter(self) -> impl Iterator<Item = &'a Section> {
+    #[must_use]
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = &'a Section> {
         self.0.iter()
     }
 

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use firmware_less::{
     file_format::FileFormat,
-    inspection::{Contents, InitrdFacts, KernelFacts, Segment, is_text},
+    inspection::{Contents, InitrdFacts, KernelFacts, ReadingFacts, Segment, Unlike, is_text},
     kernel::{Kernel, protocol},
     plan::{Content, FileId},
-    uki::{Name, Section, Sections},
+    uki::{Name, Reading, Section, Sections},
+    verdict::Refusal,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
@@ -164,7 +165,9 @@ impl Serialize for Report<'_> {
         map.serialize_entry("_sbat", &self.sbat())?;
         let pcr11 = inspection.pcr11().map(|value| hex(&value.value));
         map.serialize_entry("_pcr11", &pcr11.map(|value| HashMap::from([("sha256", value)])))?;
-        map.serialize_entry("_refused", &inspection.refused.as_ref().map(|error| chain(error)))?;
+        map.serialize_entry("_refused", &self.refused())?;
+        let readings = inspection.readings.as_deref().unwrap_or_default();
+        map.serialize_entry("_readings", &readings.iter().map(Verdict::of).collect::<Vec<_>>())?;
         let warnings: Vec<_> = inspection.warnings.iter().map(ToString::to_string).collect();
         map.serialize_entry("_warnings", &warnings)?;
         map.end()
@@ -311,8 +314,51 @@ impl Report<'_> {
         })
     }
 
+    /// Why nothing is handed over by default, if nothing is.
+    fn refused(&self) -> Option<String> {
+        match &self.subject.inspection.readings {
+            Err(error) => Some(chain(error)),
+            Ok(all) => all
+                .iter()
+                .find(|facts| facts.reading == Reading::default())
+                .and_then(|facts| facts.verdict.as_ref().err().map(Refusal::reason)),
+        }
+    }
+
     fn sbat(&self) -> Vec<(String, String)> {
         let entries = self.subject.inspection.sbat().into_iter();
         entries.map(|entry| (entry.component, entry.generation)).collect()
+    }
+}
+
+/// What a reading makes of it.
+#[derive(Serialize)]
+struct Verdict {
+    reading: Reading,
+    accepts: bool,
+    /// Why not.
+    reason: Option<String>,
+    /// Lengths in bytes of what is handed over.
+    kernel: Option<u64>,
+    initrd: Option<u64>,
+    cmdline: Option<u64>,
+    /// Whether that is what the stub hands over, byte for byte.
+    same_as_stub: Option<bool>,
+}
+
+impl Verdict {
+    fn of(facts: &ReadingFacts) -> Self {
+        let given = facts.verdict.as_ref().ok();
+        Self {
+            reading: facts.reading,
+            accepts: given.is_some(),
+            reason: facts.verdict.as_ref().err().map(Refusal::reason),
+            kernel: given.map(|given| given.kernel),
+            initrd: given.map(|given| given.initrd),
+            cmdline: given.map(|given| given.cmdline),
+            same_as_stub: given
+                .and_then(|given| given.unlike_stub)
+                .map(|unlike| unlike == Unlike::default()),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use firmware_less::{
-    inspection::{End, InitrdFacts, KernelFacts, SbatEntry, Segment},
+    inspection::{End, Given, InitrdFacts, KernelFacts, ReadingFacts, SbatEntry, Segment},
     kernel::protocol,
     plan::{Content, FileId, FileSlice, size},
     uki::{Addon, Section, Sections, pcr11::Pcr11},
@@ -41,7 +41,7 @@ pub(super) fn text(subject: &Subject, all: bool) -> String {
     part(&titled("kernel", subject), kernel(subject));
     part("SBAT", sbat(subject));
     part(&titled("PCR 11", subject), pcr11(subject));
-    part("refused", refusals(subject));
+    part(&titled("readings", subject), readings(subject));
     let warnings = inspection.warnings.iter().map(|warning| visible(&warning.to_string()));
     part("warnings", warnings.collect());
     text.pop();
@@ -235,13 +235,34 @@ fn pcr11(subject: &Subject) -> Vec<String> {
     value.map(line).into_iter().collect()
 }
 
-/// Why it can't be booted, if it can't.
-fn refusals(subject: &Subject) -> Vec<String> {
-    let inspection = &subject.inspection;
-    let of_file = inspection.refused.as_ref().map(|error| chain(error));
-    let of_content = inspection.handed.as_ref().and_then(|handed| handed.as_ref().err());
-    let of_content = of_content.map(|error| chain(error));
-    let of_kernel = inspection.kernel.as_ref().and_then(|kernel| kernel.as_ref().err());
-    let of_kernel = of_kernel.map(|error| format!("section .linux: {}", chain(error)));
-    [of_file, of_content, of_kernel].into_iter().flatten().map(|line| visible(&line)).collect()
+/// A line for each reading: what it hands over, as far as that is not what the
+/// stub hands over, or why it refuses.
+fn readings(subject: &Subject) -> Vec<String> {
+    match &subject.inspection.readings {
+        Err(error) => vec![format!("none accepts it: {}", visible(&chain(error)))],
+        Ok(all) => all.iter().map(reading).collect(),
+    }
+}
+
+fn reading(facts: &ReadingFacts) -> String {
+    let (verdict, why) = match &facts.verdict {
+        Ok(given) => ("accepts", lengths(given)),
+        Err(refusal) => ("refuses", refusal.reason()),
+    };
+    format!("{:<LABEL$}  {verdict}  {}", facts.reading, visible(&why))
+}
+
+fn lengths(given: &Given) -> String {
+    let Given { kernel, initrd, cmdline, unlike_stub } = given;
+    let all = [
+        (format!("kernel {kernel}"), unlike_stub.is_none_or(|unlike| unlike.kernel)),
+        (format!("initrd {initrd}"), unlike_stub.is_none_or(|unlike| unlike.initrd)),
+        (format!("command line {cmdline}"), unlike_stub.is_none_or(|unlike| unlike.cmdline)),
+    ];
+    let told: Vec<_> = all.into_iter().filter(|(_, told)| *told).map(|(text, _)| text).collect();
+    match told.as_slice() {
+        [] => "as stub".to_owned(),
+        [_, _, _] => format!("{} bytes", told.join(", ")),
+        told => format!("{} bytes, else as stub", told.join(", ")),
+    }
 }

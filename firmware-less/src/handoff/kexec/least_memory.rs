@@ -100,6 +100,7 @@ mod tests {
             kernel: crate::plan::FileSlice { file: crate::plan::FileId::UKI, range },
             initrd: Vec::new(),
             cmdline: Vec::new(),
+            cmdline_padding: 0,
             notes: Vec::new(),
         };
         assert!(least_memory(&kernel, &handed, Flavour::Modern).is_err());
