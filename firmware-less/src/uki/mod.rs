@@ -8,11 +8,13 @@ mod description;
 mod error;
 mod identify;
 mod pe;
+mod pem;
 mod profile;
 mod section;
 mod strict;
 
 pub mod addon;
+pub mod authenticode;
 pub mod cmdline;
 pub mod cpio;
 pub mod handed;
