@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::{handoff::kexec, machine::LeafSize};
 
-pub use handed::{ConsoleOption, HandedOptions};
+pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use measure::{BankOption, MeasureOptions};
 
 use crate::engine::Kind;

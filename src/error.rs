@@ -4,8 +4,9 @@ use std::{io, path::PathBuf};
 
 use firmware_less::{
     handoff::kexec,
-    kernel, machine, plan,
-    uki::{self, addon, handed, pcr11},
+    machine, plan,
+    uki::{self, Reading, addon, handed, pcr11},
+    verdict::Refusal,
 };
 use thiserror::Error;
 
@@ -56,6 +57,16 @@ pub enum Error {
         #[source]
         source: uki::Error,
     },
+    /// The reading that was chosen refuses the file, or what was asked of it.
+    #[error("{}: {refusal}{}", path.display(), accepted(refusal, accepting))]
+    Refused {
+        /// As the user named it.
+        path: PathBuf,
+        /// By which reading, and why.
+        refusal: Box<Refusal>,
+        /// The readings that would accept it.
+        accepting: Vec<Reading>,
+    },
     /// What the UKI holds can't be handed to a kernel.
     #[error("{}", path.display())]
     Handed {
@@ -91,15 +102,6 @@ pub enum Error {
         /// Why.
         #[source]
         source: pcr11::Error,
-    },
-    /// Its kernel is refused.
-    #[error("{}: section .linux", path.display())]
-    Kernel {
-        /// As the user named the UKI.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: kernel::Error,
     },
     /// The machine asked for can't be.
     #[error("the machine asked for can't be")]
@@ -147,14 +149,15 @@ impl Error {
             | Self::Uki { source: uki::Error::Read(_), .. }
             | Self::Handed { source: handed::Error::Read { .. }, .. }
             | Self::Addon { source: addon::Error::Read { .. }, .. }
-            | Self::Measure { source: pcr11::Error::Read { .. }, .. }
-            | Self::Kernel { source: kernel::Error::Read(_), .. } => exit::IO,
-            Self::Uki { .. }
+            | Self::Measure { source: pcr11::Error::Read { .. }, .. } => exit::IO,
+            Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
+            Self::Refused { refusal, .. } if refusal.is_usage() => exit::USAGE,
+            Self::Refused { .. }
+            | Self::Uki { .. }
             | Self::Handed { .. }
             | Self::Addon { .. }
             | Self::Credential { .. }
             | Self::Measure { .. }
-            | Self::Kernel { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_) | Self::SameFile { .. } => exit::USAGE,
@@ -173,5 +176,15 @@ impl Error {
             Self::Engine(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+/// Who would accept what was refused, as the end of a sentence.
+fn accepted(refusal: &Refusal, accepting: &[Reading]) -> String {
+    let names: Vec<_> = accepting.iter().map(|reading| reading.as_str()).collect();
+    match names.as_slice() {
+        [] if refusal.rule().is_some() => "; no reading accepts it".to_owned(),
+        [] => String::new(),
+        names => format!("; accepted with --as {}", names.join(", ")),
     }
 }

@@ -15,8 +15,10 @@ use firmware_less::{
     read_at::fetch_prefix,
     uki::{
         Addon, Uki,
-        handed::{self, CREDENTIAL_MAX, Console, Credential, Handed},
+        handed::{self, CREDENTIAL_MAX, Console, Credential, Handed, Input},
+        reading::Addons,
     },
+    verdict::{self, Accepted, Refusal},
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -47,7 +49,6 @@ pub struct Job {
 impl Job {
     /// Opens and reads what `options` name.
     pub fn open(options: &JobOptions) -> Result<Self, Error> {
-        let path = || options.image.clone();
         let mut files = Files::default();
         open(&mut files, &options.image)?;
         let choice = handed::Choice {
@@ -58,13 +59,11 @@ impl Job {
             initrds: initrds(&mut files, options)?,
             addons: addons(&mut files, options)?,
             credentials: credentials(options)?,
+            enforced: false,
         };
-        let image = files.uki();
-        let uki = Uki::read(image).map_err(|source| Error::Uki { path: path(), source })?;
-        let handed = Handed::read(image, &uki, &choice)
-            .map_err(|source| Error::Handed { path: path(), source })?;
-        let kernel = Kernel::read(image, handed.kernel.range)
-            .map_err(|source| Error::Kernel { path: path(), source })?;
+        let reading = options.handed.reading();
+        let Accepted { uki, handed, kernel } = Accepted::read(files.uki(), reading, &choice)
+            .map_err(|refusal| refused(files.uki(), refusal, &choice))?;
         let kexec = kexec::Options { flavour: options.flavour.into(), seed: seed(options)? };
         Ok(Self { files, uki, handed, kernel, kexec })
     }
@@ -97,6 +96,16 @@ pub struct Planned {
     pub warnings: Vec<Warning>,
 }
 
+/// The error for a refusal, with the readings that would accept the file.
+fn refused(image: &OpenFile, refusal: Refusal, choice: &handed::Choice) -> Error {
+    let accepting = if refusal.is_by_all() || refusal.is_io() {
+        Vec::new()
+    } else {
+        verdict::accepting(image, choice)
+    };
+    Error::Refused { path: image.path.clone(), refusal: Box::new(refusal), accepting }
+}
+
 /// The machine that `options` ask for.
 pub fn machine(options: &JobOptions) -> Result<Machine, Error> {
     let machine = Machine::new(options.memory, options.cpus).map_err(Error::Machine)?;
@@ -122,6 +131,7 @@ fn initrds(files: &mut Files, options: &JobOptions) -> Result<Vec<FileSlice>, Er
 /// The addons beside the UKI, if wanted, and those that were named.
 fn addons(files: &mut Files, options: &JobOptions) -> Result<Vec<Addon>, Error> {
     let mut paths = Vec::new();
+    check_addons_have_a_place(files.uki(), options)?;
     if options.handed.addons {
         let path = folder(&options.image);
         match in_folder(&path) {
@@ -134,6 +144,17 @@ fn addons(files: &mut Files, options: &JobOptions) -> Result<Vec<Addon>, Error> 
     }
     paths.extend(options.handed.addon.iter().cloned());
     paths.into_iter().map(|path| addon(files, path)).collect()
+}
+
+/// Whether the reading knows addons, if the user asks for those that may be there.
+fn check_addons_have_a_place(image: &OpenFile, options: &JobOptions) -> Result<(), Error> {
+    let reading = options.handed.reading();
+    let scope = &reading.rules().scope;
+    if !options.handed.addons || scope.addons != Addons::None {
+        return Ok(());
+    }
+    let cause = handed::Error::NoPlace { input: Input::Addon, rule: scope.rule };
+    Err(refused(image, Refusal { reading, cause: cause.into() }, &handed::Choice::default()))
 }
 
 fn addon(files: &mut Files, path: PathBuf) -> Result<Addon, Error> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firmware_less::handoff::kexec::Flavour;
+use firmware_less::{handoff::kexec::Flavour, uki::Reading};
 use serde::Serialize;
 
 use crate::{
@@ -26,6 +26,8 @@ pub struct RunReport<'a> {
     pub ukivm: &'static str,
     /// The UKI as it was named.
     pub image: String,
+    /// Whose reading of the UKI applied.
+    pub reading: Reading,
     /// How it ended.
     pub outcome: &'a End,
     /// The exit status of the program.
@@ -112,6 +114,7 @@ impl<'a> RunReport<'a> {
             schema: SCHEMA,
             ukivm: env!("CARGO_PKG_VERSION"),
             image: job.files.uki().path.display().to_string(),
+            reading: job.uki.reading(),
             outcome: &outcome.end,
             exit_status: outcome.end.run_status(),
             engine,

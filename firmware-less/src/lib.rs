@@ -23,3 +23,4 @@ pub mod reset_vector;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod uki;
+pub mod verdict;

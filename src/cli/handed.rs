@@ -2,13 +2,23 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use firmware_less::uki::{Selector, handed::Console};
+use clap::{Args, ValueEnum, builder::PossibleValue};
+use firmware_less::uki::{Reading, Selector, handed::Console};
 
 /// What the kernel is handed beyond the UKI's first profile.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "What the kernel is handed")]
 pub struct HandedOptions {
+    /// Whose reading of the UKI applies: what is required of it, how sections are found and how
+    /// long they are, who owns command line and initrd [default: stub]
+    ///
+    /// A refusal says by which rule, and which readings accept the file. Where a reading leaves the
+    /// command line to the user, that is --cmdline and the words of --append and behind `--`, joined
+    /// by blanks; only under stub do appended words follow the UKI's own command line.
+    #[arg(long = "as", value_name = "READING", value_enum, hide_default_value = true)]
+    #[arg(default_value_t = ReadingOption(Reading::Stub))]
+    pub reading: ReadingOption,
+
     /// The UKI's profile, by number or by the ID in its .profile section
     #[arg(long, value_name = "N|ID", default_value = "0")]
     pub profile: Selector,
@@ -32,6 +42,37 @@ pub struct HandedOptions {
     #[arg(long, value_name = "CONSOLE", value_enum, require_equals = true, num_args = 0..=1)]
     #[arg(default_missing_value = "ttyS0")]
     pub console: Option<ConsoleOption>,
+}
+
+impl HandedOptions {
+    /// Whose reading of the UKI applies.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        self.reading.0
+    }
+}
+
+/// `--as`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadingOption(pub Reading);
+
+impl ValueEnum for ReadingOption {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [ReadingOption; Reading::ALL.len()] = {
+            let mut all = [ReadingOption(Reading::Stub); Reading::ALL.len()];
+            let mut at = 0;
+            while at < all.len() {
+                all[at] = ReadingOption(Reading::ALL[at]);
+                at += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.as_str()).help(self.0.title()))
+    }
 }
 
 /// `--console`.

@@ -8,12 +8,20 @@ pub mod run;
 
 use std::io::{ErrorKind, Write as _};
 
-use firmware_less::{handoff::kexec::Warning, uki::handed::Note};
+use firmware_less::{
+    handoff::kexec::Warning,
+    uki::{Name, Reading, handed::Note},
+};
 
 use crate::{error::Error, job::Job, messages::say};
 
-/// Says what was done that nobody asked for by name, a line each.
+/// Says whose reading applies if it is not the default, and what was done that
+/// nobody asked for by name, a line each.
 fn tell(job: &Job) {
+    let reading = job.uki.reading();
+    if reading != Reading::default() {
+        say(&format!("read as {reading}: {}", reading.title()));
+    }
     for note in &job.handed.notes {
         say(&match note {
             Note::Console { appended } => {
@@ -24,8 +32,24 @@ fn tell(job: &Job) {
                 let path = path.unwrap_or_default();
                 format!("{path} left out: it is for Linux {wanted}, the UKI has {found}")
             }
+            Note::Ignored { input, reading } => format!("{input} is ignored, as {reading} does"),
+            Note::SectionUnused { section, reading } => {
+                format!(
+                    "section {section} is not used, as {reading} does not use it{}",
+                    instead(*section)
+                )
+            }
             note => format!("{note:?}"),
         });
+    }
+}
+
+/// What takes the place of a section that is not used, as the end of a sentence.
+fn instead(section: Name) -> &'static str {
+    match section {
+        Name::Cmdline => ": give the kernel a command line with --cmdline",
+        Name::Initrd => " beside --initrd",
+        _ => "",
     }
 }
 

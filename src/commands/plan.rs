@@ -7,7 +7,7 @@ use firmware_less::{
     boot_params,
     handoff::kexec::Warning,
     plan::{BootPlan, Content, Piece, Placement, size},
-    uki::{Handed, handed::InitrdPart},
+    uki::{Handed, Reading, handed::InitrdPart},
 };
 use serde::Serialize;
 
@@ -29,6 +29,7 @@ const INITRD: &str = "initrd";
 struct Report<'a> {
     schema: u32,
     image: String,
+    reading: Reading,
     cmdline: String,
     digest: Option<String>,
     warnings: Vec<String>,
@@ -54,6 +55,7 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
     let report = Report {
         schema: SCHEMA,
         image: options.job.image.display().to_string(),
+        reading: job.uki.reading(),
         cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
         digest: digest.map(|digest| hex(&digest)),
         initrd: parts(&job.handed),
@@ -86,6 +88,9 @@ fn text(report: &Report<'_>, files: &Files) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{title}\n  {}\n", lines.join("\n  "));
     };
+    if report.reading != Reading::default() {
+        section("reading", vec![format!("{}: {}", report.reading, report.reading.title())]);
+    }
     section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
     section("command line", vec![report.cmdline.clone()]);
     section("guest memory", memory(report, files));

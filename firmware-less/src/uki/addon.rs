@@ -5,7 +5,7 @@ use std::{io, str::Utf8Error};
 use thiserror::Error;
 
 use super::{
-    Headers, Machine, Name, Section, WrongFile, cmdline::mangle, handed::TEXT_MAX, strict,
+    Headers, Machine, Name, Reading, Section, WrongFile, cmdline::mangle, handed::TEXT_MAX, strict,
 };
 use crate::{
     plan::{FileId, FileSlice},
@@ -84,7 +84,7 @@ impl Addon {
         if section(Name::Linux).is_some() {
             return Err(Error::Kernel);
         }
-        strict::check(&headers).map_err(Error::File)?;
+        strict::check(&headers, Reading::Stub.rules()).map_err(Error::File)?;
         if [Name::Cmdline, Name::Initrd, Name::Ucode]
             .into_iter()
             .all(|name| section(name).is_none())

@@ -20,14 +20,14 @@ fn is_blank(c: char) -> bool {
 }
 
 /// Adds `words` at the end, after one space if anything is there already.
-pub fn append(cmdline: &mut String, words: &str) {
+pub fn append(cmdline: &mut Vec<u8>, words: &[u8]) {
     if words.is_empty() {
         return;
     }
     if !cmdline.is_empty() {
-        cmdline.push(' ');
+        cmdline.push(b' ');
     }
-    cmdline.push_str(words);
+    cmdline.extend(words);
 }
 
 #[cfg(test)]
@@ -77,10 +77,10 @@ mod tests {
 
     #[test]
     fn appended_words_follow_one_space() {
-        let mut cmdline = String::new();
-        append(&mut cmdline, "a");
-        append(&mut cmdline, "");
-        append(&mut cmdline, "b  c");
-        assert_eq!(cmdline, "a b  c");
+        let mut cmdline = Vec::new();
+        append(&mut cmdline, b"a");
+        append(&mut cmdline, b"");
+        append(&mut cmdline, b"b  c");
+        assert_eq!(cmdline, b"a b  c");
     }
 }

@@ -19,6 +19,7 @@ pub mod cmdline;
 pub mod cpio;
 pub mod handed;
 pub mod pcr11;
+pub mod reading;
 pub mod selector;
 
 pub use addon::Addon;
@@ -28,37 +29,57 @@ pub use handed::Handed;
 pub use identify::{Machine, WrongFile};
 pub use pe::Headers;
 pub use profile::{Profile, Sections};
+pub use reading::Reading;
 pub use section::{Name, RawName, Section};
 pub use selector::Selector;
 
-use crate::read_at::ReadAt;
+use crate::{read_at::ReadAt, uki::reading::Absent};
 
-/// A Unified Kernel Image whose sections have been checked.
+/// A Unified Kernel Image whose sections have been checked, as its [`Reading`]
+/// wants them.
 ///
-/// Whoever holds one need not check again: every set section with a known
-/// [`Name`] lies wholly inside the file and overlaps no other such section,
-/// each name occurs once in the base and once in each profile (but for those
-/// that may repeat), and some profile has a kernel.
+/// Whoever holds one of [`Reading::Stub`] need not check again: every set section
+/// with a known [`Name`] lies wholly inside the file and overlaps no other such
+/// section, each name occurs once in the base and once in each profile (but for
+/// those that may repeat), and some profile has a kernel. Other readings promise
+/// less, and what they find is for them to say: [`Handed`] follows them.
 #[derive(Clone, Debug)]
 pub struct Uki {
+    reading: Reading,
     headers: Headers,
     /// Where in the section table each profile begins, ascending.
     profiles: Vec<usize>,
 }
 
 impl Uki {
-    /// Reads a UKI's headers, or says why the file is not accepted as one.
+    /// Reads a UKI's headers by the default reading, or says why the file is not
+    /// accepted as one.
     ///
     /// Reads nothing but headers from a file that is.
     pub fn read(source: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
-        let headers = Headers::read(source)?;
-        if let Some(wrong) = WrongFile::by_sections(source, &headers.sections)? {
-            return Err(wrong.into());
-        }
-        strict::check(&headers)?;
-        let uki = Self { profiles: profile::starts(&headers.sections), headers };
+        Self::read_as(source, Reading::default())
+    }
+
+    /// Reads a UKI's headers by that reading, or says why the file is not accepted
+    /// as one.
+    pub fn read_as(source: &(impl ReadAt + ?Sized), reading: Reading) -> Result<Self, Error> {
+        Self::new(Headers::of_uki(source)?, reading)
+    }
+
+    /// A UKI with those headers, or why that reading does not accept it.
+    pub fn new(headers: Headers, reading: Reading) -> Result<Self, Error> {
+        let absent = reading.rules().payload.absent;
+        strict::check(&headers, reading.rules())?;
+        let uki = Self { reading, profiles: profile::starts(&headers.sections), headers };
         let mut kernels = uki.sections().iter().filter(|section| section.is(Name::Linux));
-        if kernels.any(Section::is_set) { Ok(uki) } else { Err(Error::EmptyLinux) }
+        let counts = |section: &Section| absent != Absent::Empty || section.is_set();
+        if kernels.any(counts) { Ok(uki) } else { Err(Error::EmptyLinux) }
+    }
+
+    /// Whose reading of it applies.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        self.reading
     }
 
     /// The headers as they are in the file.

@@ -84,6 +84,16 @@ pub struct Headers {
 }
 
 impl Headers {
+    /// Reads the headers of a file that some reading may accept as a UKI, or says
+    /// what it is that none does.
+    pub fn of_uki(source: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
+        let headers = Self::read(source)?;
+        match WrongFile::by_sections(source, &headers.sections)? {
+            Some(wrong) => Err(wrong.into()),
+            None => Ok(headers),
+        }
+    }
+
     /// Reads the headers up to the section table's end, and nothing else.
     pub fn read(source: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
         let file = Buffered::new(source)?;

@@ -16,7 +16,8 @@ impl<'a> Sections<'a> {
     }
 
     /// The entries, in the order of the table.
-    pub fn iter(self) -> impl Iterator<Item = &'a Section> {
+    #[must_use]
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = &'a Section> {
         self.0.iter()
     }
 
@@ -51,6 +52,18 @@ impl<'a> Profile<'a> {
     #[must_use]
     pub fn number(&self) -> usize {
         self.number
+    }
+
+    /// The sections before the first `.profile`.
+    #[must_use]
+    pub fn base(&self) -> Sections<'a> {
+        self.base
+    }
+
+    /// The profile's own sections, from its `.profile` on.
+    #[must_use]
+    pub fn own(&self) -> Sections<'a> {
+        self.own
     }
 
     /// The section of that name: the profile's own, or else the base's.

@@ -245,6 +245,12 @@ impl Section {
         file_range(self.pointer_to_raw_data, self.size_of_raw_data)
     }
 
+    /// So many bytes of the file from where it begins there.
+    #[must_use]
+    pub fn first_bytes(&self, len: u32) -> FileRange {
+        file_range(self.pointer_to_raw_data, len)
+    }
+
     /// The address after its last byte once loaded, from the start of the image.
     #[must_use]
     pub fn virtual_end(&self) -> u64 {

@@ -1,28 +1,45 @@
-//! Which files are refused although systemd-stub might boot them.
+//! Which files are refused by what their headers say of the sections.
 //!
-//! The rule: what two of today's readers (firmware and stub, bootctl, ukify,
-//! the kernel's and kexec-tools' loaders) read differently is refused; what
-//! ukify, objcopy and signing tools write is accepted.
+//! Which of it is checked is for the reading to say. The default's rule: what two
+//! of today's readers (firmware and stub, bootctl, ukify, the kernel's and
+//! kexec-tools' loaders) read differently is refused; what ukify, objcopy and
+//! signing tools write is accepted.
 
 use goblin::pe::subsystem::IMAGE_SUBSYSTEM_EFI_APPLICATION;
 
 use super::{
     error::Error,
     pe::Headers,
+    reading::{Check, Rules},
     section::{Name, RawName, Section},
 };
 
-/// Checks everything that the headers say of the sections, in the order of the
-/// file: header fields, then the sections one by one, then together.
-pub(super) fn check(headers: &Headers) -> Result<(), Error> {
-    check_subsystem(headers.subsystem)?;
-    check_size_of_headers(headers)?;
-    for section in &headers.sections {
-        check_section(section, headers)?;
+/// Checks what `rules` want of the headers, in the order of the file: header
+/// fields, then the sections one by one, then together.
+pub(super) fn check(headers: &Headers, rules: &Rules) -> Result<(), Error> {
+    let wanted = |check| rules.checks(check).is_some();
+    if wanted(Check::Subsystem) {
+        check_subsystem(headers.subsystem)?;
     }
-    check_duplicates(&headers.sections)?;
-    check_overlaps_in_file(&headers.sections)?;
-    check_overlaps_in_memory(&headers.sections)
+    if wanted(Check::TableInHeaders) {
+        check_table_in_headers(headers)?;
+    }
+    if wanted(Check::SectionsPastHeaders) {
+        check_sections_past_headers(headers)?;
+    }
+    for section in &headers.sections {
+        check_section(section, headers, wanted)?;
+    }
+    if wanted(Check::Singletons) {
+        check_duplicates(&headers.sections)?;
+    }
+    if wanted(Check::OverlapInFile) {
+        check_overlaps_in_file(&headers.sections)?;
+    }
+    if wanted(Check::OverlapInMemory) {
+        check_overlaps_in_memory(&headers.sections)?;
+    }
+    Ok(())
 }
 
 /// UAPI.5 "Unified Kernel Image": the subsystem of UKIs is EFI application.
@@ -31,14 +48,19 @@ fn check_subsystem(found: u16) -> Result<(), Error> {
     if found == wanted { Ok(()) } else { Err(Error::Subsystem { found, wanted }) }
 }
 
-/// Everything up to SizeOfHeaders is headers, everything after it is not.
-/// Firmware finds no section header past it, and the Authenticode digest takes
-/// for content what begins before it twice.
-fn check_size_of_headers(headers: &Headers) -> Result<(), Error> {
+/// Firmware finds no section header past SizeOfHeaders.
+fn check_table_in_headers(headers: &Headers) -> Result<(), Error> {
     let &Headers { size_of_headers, table_end, .. } = headers;
     if u64::from(size_of_headers) < table_end {
         return Err(Error::HeadersCut { size_of_headers, table_end });
     }
+    Ok(())
+}
+
+/// The Authenticode digest takes for content what begins within the headers, so
+/// that it is counted twice.
+fn check_sections_past_headers(headers: &Headers) -> Result<(), Error> {
+    let size_of_headers = headers.size_of_headers;
     let in_file = headers.sections.iter().filter(|section| section.size_of_raw_data != 0);
     match in_file.min_by_key(|section| section.pointer_to_raw_data) {
         Some(first) if first.pointer_to_raw_data < size_of_headers => Err(Error::WithinHeaders {
@@ -50,8 +72,13 @@ fn check_size_of_headers(headers: &Headers) -> Result<(), Error> {
     }
 }
 
-fn check_section(section: &Section, headers: &Headers) -> Result<(), Error> {
-    if section.size_of_raw_data != 0 && section.raw_range().end() > headers.file_len {
+fn check_section(
+    section: &Section,
+    headers: &Headers,
+    wanted: impl Fn(Check) -> bool,
+) -> Result<(), Error> {
+    let past_end = section.size_of_raw_data != 0 && section.raw_range().end() > headers.file_len;
+    if past_end && wanted(Check::SectionsInFile) {
         return Err(Error::PastEndOfFile {
             section: section.raw_name,
             end: section.raw_range().end(),
@@ -59,9 +86,10 @@ fn check_section(section: &Section, headers: &Headers) -> Result<(), Error> {
         });
     }
     if let Some(name) = section.name {
-        check_known_section(name, section, headers)?;
+        check_known_section(name, section, headers, &wanted)?;
     }
-    if section.is_set() && section.virtual_end() > headers.size_of_image.into() {
+    let past_image = section.is_set() && section.virtual_end() > headers.size_of_image.into();
+    if past_image && wanted(Check::InImage) {
         return Err(Error::PastImage {
             section: section.raw_name,
             end: section.virtual_end(),
@@ -73,11 +101,16 @@ fn check_section(section: &Section, headers: &Headers) -> Result<(), Error> {
 
 /// What is asked only of sections that mean something: `.bss` and its kind may
 /// well be longer in memory.
-fn check_known_section(name: Name, section: &Section, headers: &Headers) -> Result<(), Error> {
-    if !section.raw_name.is_padded_with_nuls() {
+fn check_known_section(
+    name: Name,
+    section: &Section,
+    headers: &Headers,
+    wanted: impl Fn(Check) -> bool,
+) -> Result<(), Error> {
+    if !section.raw_name.is_padded_with_nuls() && wanted(Check::NamePadding) {
         return Err(Error::BytesAfterName { name, raw: section.raw_name });
     }
-    if section.virtual_size > section.size_of_raw_data {
+    if section.virtual_size > section.size_of_raw_data && wanted(Check::VirtualSize) {
         return Err(Error::VirtualSize {
             section: section.raw_name,
             virtual_size: section.virtual_size,
@@ -85,7 +118,7 @@ fn check_known_section(name: Name, section: &Section, headers: &Headers) -> Resu
         });
     }
     let aligned = section.pointer_to_raw_data.is_multiple_of(headers.file_alignment);
-    if section.is_set() && !aligned {
+    if section.is_set() && !aligned && wanted(Check::Alignment) {
         return Err(Error::Unaligned {
             section: section.raw_name,
             pointer: section.pointer_to_raw_data,

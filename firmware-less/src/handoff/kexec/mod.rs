@@ -115,15 +115,16 @@ impl Kexec {
         if machine.five_level() && !kernel.allows_five_level() {
             return Err(Error::NoFiveLevel { xloadflags: kernel.xloadflags() });
         }
-        check_cmdline(&handed.cmdline, kernel)?;
+        check_cmdline(handed, kernel)?;
         let page_tables = identity_map(machine, &platform.memory_map)?;
         let initrd_len = handed.initrd_len();
         let map = &platform.memory_map;
-        let requests = requests(kernel, handed.cmdline.len() as u64, initrd_len);
+        let requests = requests(kernel, handed.cmdline_len(), initrd_len);
         let layout = lay_out(map, options.flavour, requests, page_tables.range())?;
         let inputs = params::Inputs {
             kernel,
             cmdline: &handed.cmdline,
+            cmdline_len: handed.cmdline_len(),
             initrd: layout.initrd.map_or((0, 0), |range| (range.start(), initrd_len)),
             memory_map: map,
             rsdp: platform.rsdp,
@@ -179,11 +180,13 @@ impl Kexec {
     }
 }
 
-fn check_cmdline(cmdline: &[u8], kernel: &Kernel) -> Result<(), Error> {
-    if let Some(at) = cmdline.iter().position(|byte| *byte == 0) {
+/// Whether `kernel` can be handed that command line, its padding included.
+/// `bzImage64_load`.
+pub fn check_cmdline(handed: &Handed, kernel: &Kernel) -> Result<(), Error> {
+    if let Some(at) = handed.cmdline.iter().position(|byte| *byte == 0) {
         return Err(Error::CmdlineNul { at });
     }
-    let len = cmdline.len() as u64;
+    let len = handed.cmdline_len();
     let cmdline_size = kernel.cmdline_size();
     let max = cmdline_size.saturating_sub(ELFCOREHDR_SLOT).saturating_sub(1);
     if len > max {
@@ -249,7 +252,7 @@ fn lay_out(
 
 /// params, kernel and initrd with their contents.
 fn segments(layout: &Layout, handed: &Handed, inputs: &params::Inputs<'_>) -> Vec<Placement> {
-    let offsets = params::Offsets::of(inputs.cmdline.len() as u64);
+    let offsets = params::Offsets::of(inputs.cmdline_len);
     let params = offsets.map(|offsets| params::buffer(layout.params.start(), offsets, inputs));
     // To the end of `.linux`: a certificate that was appended is loaded too.
     let kernel = FileSlice { file: handed.kernel.file, range: inputs.kernel.protected_mode() };

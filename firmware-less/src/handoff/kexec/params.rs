@@ -54,6 +54,8 @@ impl Offsets {
 pub(super) struct Inputs<'a> {
     pub(super) kernel: &'a Kernel,
     pub(super) cmdline: &'a [u8],
+    /// Its length with its padding, one NUL not counted.
+    pub(super) cmdline_len: u64,
     /// Guest address and length in bytes, both 0 for none.
     pub(super) initrd: (u64, u64),
     pub(super) memory_map: &'a MemoryMap,

@@ -50,6 +50,7 @@ fn handed(cmdline: &str, initrd_len: u64) -> Handed {
         kernel: slice(KERNEL_LEN),
         initrd: if initrd_len == 0 { Vec::new() } else { vec![part] },
         cmdline: cmdline.into(),
+        cmdline_padding: 0,
         notes: Vec::new(),
     }
 }

@@ -1,7 +1,5 @@
 //! [`Console`]: the `console=` word at the end of the command line.
 
-use crate::uki::cmdline::append;
-
 /// What the newest stub appends where the command line names no console and the
 /// machine has a 16550 at the first serial port, as ours always has.
 /// `src/boot/console.c`, `cmdline_append_console`, since systemd 261.
@@ -22,8 +20,9 @@ pub enum Console {
 }
 
 impl Console {
-    /// Appends the word, if it takes one, and gives it back.
-    pub(super) fn append_to(self, cmdline: &mut String) -> Option<&'static str> {
+    /// The word that `cmdline` lacks.
+    pub(super) fn word_for(self, cmdline: &[u8]) -> Option<&'static str> {
+        let cmdline = &*String::from_utf8_lossy(cmdline);
         let word = match self {
             Self::Stub if names_any(cmdline) => return None,
             Self::Stub => OF_THE_STUB,
@@ -31,11 +30,12 @@ impl Console {
             Self::Hvc0 => "console=hvc0",
             Self::None => return None,
         };
-        if names(cmdline, word) {
-            return None;
-        }
-        append(cmdline, word);
-        Some(word)
+        (!names(cmdline, word)).then_some(word)
+    }
+
+    /// Whether the user asks for a word.
+    pub(super) fn is_asked_for(self) -> bool {
+        matches!(self, Self::TtyS0 | Self::Hvc0)
     }
 }
 
@@ -56,9 +56,9 @@ mod tests {
     use super::*;
 
     fn appended(console: Console, cmdline: &str) -> String {
-        let mut cmdline = cmdline.to_owned();
-        console.append_to(&mut cmdline);
-        cmdline
+        let words = [Some(cmdline), console.word_for(cmdline.as_bytes())];
+        let words: Vec<_> = words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
+        words.join(" ")
     }
 
     #[test]

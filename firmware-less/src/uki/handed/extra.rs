@@ -5,8 +5,9 @@ use crate::{
     plan::Content,
     read_at::ReadAt,
     uki::{
-        Name, Profile,
+        Name,
         cpio::{Target, archive},
+        reading::View,
     },
 };
 
@@ -30,18 +31,18 @@ pub(super) fn file_name(section: Name) -> Option<&'static str> {
     }
 }
 
-/// An archive for each of those sections that `profile` has.
+/// An archive for each of those sections that there are.
 pub(super) fn parts(
     source: &(impl ReadAt + ?Sized),
-    profile: &Profile<'_>,
+    view: &View<'_>,
 ) -> Result<Vec<(InitrdOrigin, Content)>, Error> {
     let mut parts = Vec::new();
     for name in SECTIONS {
-        let (Some(section), Some(file)) = (profile.section(name), file_name(name)) else {
+        let (Some(found), Some(file)) = (view.bytes_of(name)?, file_name(name)) else {
             continue;
         };
         let max = if name == Name::Pcrsig { PCRSIG_MAX } else { TEXT_MAX };
-        let bytes = section_bytes(source, name, section, max)?;
+        let bytes = section_bytes(source, name, found, max)?;
         let archive = archive(&Target::EXTRA, &[(file, &bytes)]).ok_or(Error::InitrdTooLong)?;
         parts.push((InitrdOrigin::Extra(name), Content::Bytes(archive)));
     }

@@ -1,15 +1,16 @@
-//! [`InitrdPart`]: the parts of the initrd, in the order of systemd-stub.
+//! [`InitrdPart`]: the parts of the initrd, in order.
 
 use std::fmt;
 
-use super::{Choice, Credential, Error, extra};
+use super::{Choice, Credential, Error, Input, Note, extra};
 use crate::{
     plan::{Content, FileId, FileSlice},
     range::align_up,
     read_at::ReadAt,
     uki::{
-        Addon, Name, Profile,
+        Addon, Name,
         cpio::{Target, archive},
+        reading::{GivenInitrd, View},
     },
 };
 
@@ -59,38 +60,93 @@ pub struct InitrdPart {
     pub padded_len: u64,
 }
 
+/// A part before padding, and how many NULs belong to it.
+type Unpadded = (InitrdOrigin, Content, u64);
+
 /// The parts that have any bytes, each padded if there are several.
 ///
 /// `src/boot/stub.c`, `run`: the kernel takes the first microcode that it finds,
 /// so the last addon's comes first; it lets later files replace earlier ones, so
 /// addons follow what is the UKI's own. The user's parts, which the stub has
-/// not, come last of all.
+/// not, come last of all. Other readings have less of it.
 pub(super) fn parts(
     source: &(impl ReadAt + ?Sized),
-    profile: &Profile<'_>,
+    view: &View<'_>,
     addons: &[&Addon],
     choice: &Choice,
+    notes: &mut Vec<Note>,
 ) -> Result<Vec<InitrdPart>, Error> {
-    let section = |name| {
-        let section = profile.section(name)?;
-        let content = FileSlice { file: FileId::UKI, range: section.range() };
-        Some((InitrdOrigin::Section(name), Content::File(content)))
-    };
+    let scope = &view.reading().rules().scope;
+    let users = users(view, choice, notes)?;
     let of_addon = |addon: &&Addon, name, content: Option<FileSlice>| {
-        Some((InitrdOrigin::Addon(addon.file, name), Content::File(content?)))
+        Some((InitrdOrigin::Addon(addon.file, name), Content::File(content?), 0))
     };
     let ucode = addons.iter().rev().filter_map(|a| of_addon(a, Name::Ucode, a.ucode));
     let initrds = addons.iter().filter_map(|a| of_addon(a, Name::Initrd, a.initrd));
-    let users = choice.initrds.iter().enumerate();
 
-    let mut parts: Vec<_> = ucode.collect();
-    parts.extend([Name::Ucode, Name::Initrd].into_iter().filter_map(section));
-    parts.extend(credentials(&choice.credentials)?);
-    parts.extend(extra::parts(source, profile)?);
+    let mut parts: Vec<Unpadded> = ucode.collect();
+    if scope.ucode {
+        parts.extend(section(view, Name::Ucode)?);
+    }
+    if !users.replace {
+        parts.extend(section(view, Name::Initrd)?);
+    }
+    if scope.extra {
+        let archives = credentials(&choice.credentials)?.into_iter();
+        let archives = archives.chain(extra::parts(source, view)?);
+        parts.extend(archives.map(|(origin, content)| (origin, content, 0)));
+    }
     parts.extend(initrds);
-    parts.extend(users.map(|(n, file)| (InitrdOrigin::User(n), Content::File(*file))));
-    parts.retain(|(_, content)| !content.is_empty());
+    parts.extend(users.parts);
+    parts.retain(|(_, content, _)| !content.is_empty());
     padded(parts)
+}
+
+fn section(view: &View<'_>, name: Name) -> Result<Option<Unpadded>, Error> {
+    let slice = |range| Content::File(FileSlice { file: FileId::UKI, range });
+    let found = view.bytes_of(name)?;
+    Ok(found.map(|found| (InitrdOrigin::Section(name), slice(found.range), found.zeros)))
+}
+
+/// What the user adds.
+#[derive(Default)]
+struct Users {
+    parts: Vec<Unpadded>,
+    /// Whether it stands in the place of `.initrd`.
+    replace: bool,
+}
+
+/// The user's initrds, so far as the reading takes them.
+fn users(view: &View<'_>, choice: &Choice, notes: &mut Vec<Note>) -> Result<Users, Error> {
+    let given = choice.initrds.len();
+    if given == 0 {
+        return Ok(Users::default());
+    }
+    let reading = view.reading();
+    let section = view.entry(Name::Initrd);
+    let not_allowed = |rule| {
+        let beside = section.map(|section| (Name::Initrd, section.virtual_size));
+        Err(Error::NotAllowed { input: Input::Initrd, beside, rule })
+    };
+    let replace = match reading.rules().initrd {
+        GivenInitrd::Appended { locked } if choice.enforced => return not_allowed(locked),
+        GivenInitrd::Never(rule) => return not_allowed(rule),
+        GivenInitrd::Instead { one: rule } if given > 1 => {
+            return Err(Error::SeveralInitrds { given, rule });
+        }
+        GivenInitrd::Ignored => {
+            notes.push(Note::Ignored { input: Input::Initrd, reading });
+            return Ok(Users::default());
+        }
+        GivenInitrd::Instead { .. } => true,
+        GivenInitrd::Appended { .. } => false,
+    };
+    if replace && section.is_some() {
+        notes.push(Note::SectionUnused { section: Name::Initrd, reading });
+    }
+    let users = choice.initrds.iter().enumerate();
+    let part = |(n, file): (usize, &FileSlice)| (InitrdOrigin::User(n), Content::File(*file), 0);
+    Ok(Users { parts: users.map(part).collect(), replace })
 }
 
 /// The credentials in one archive, sorted by name as the stub sorts them
@@ -111,12 +167,13 @@ fn credentials(given: &[Credential]) -> Result<Option<(InitrdOrigin, Content)>, 
 
 /// Pads each part if there are several; a single one is handed over as it is.
 /// `src/boot/initrd.c`, `combine_initrds`.
-fn padded(parts: Vec<(InitrdOrigin, Content)>) -> Result<Vec<InitrdPart>, Error> {
+fn padded(parts: Vec<Unpadded>) -> Result<Vec<InitrdPart>, Error> {
     let align = if parts.len() > 1 { ALIGN } else { 1 };
     let mut total = 0_u64;
     let mut padded = Vec::with_capacity(parts.len());
-    for (origin, content) in parts {
-        let padded_len = align_up(content.len(), align).ok_or(Error::InitrdTooLong)?;
+    for (origin, content, zeros) in parts {
+        let len = content.len().checked_add(zeros);
+        let padded_len = len.and_then(|len| align_up(len, align)).ok_or(Error::InitrdTooLong)?;
         total = total.checked_add(padded_len).ok_or(Error::InitrdTooLong)?;
         padded.push(InitrdPart { origin, content, padded_len });
     }

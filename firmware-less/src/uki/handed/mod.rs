@@ -1,24 +1,29 @@
-//! [`Handed`]: what the kernel is given, as systemd-stub would give it.
+//! [`Handed`]: what the kernel is given, as the UKI's reading has it.
 
+mod cmdline;
 mod console;
 mod credential;
 mod error;
 mod extra;
 mod initrd;
+mod input;
 
 pub use console::Console;
 pub use credential::{CREDENTIAL_MAX, Credential, Error as CredentialError, is_taken_by_the_stub};
 pub use error::Error;
 pub use initrd::{InitrdOrigin, InitrdPart};
+pub use input::Input;
 
 use super::{
-    Addon, Name, Profile, Section, Selector, Uki,
+    Addon, Name, Reading, Selector, Uki,
     addon::Release,
-    cmdline::{append, mangle},
+    reading::{Addons, Rule, SectionBytes, View},
 };
 use crate::{
     plan::{FileId, FileSlice, Piece},
+    range::FileRange,
     read_at::{ReadAt, fetch},
+    uki,
 };
 
 /// The longest section of text that is read.
@@ -42,6 +47,9 @@ pub struct Choice {
     pub credentials: Vec<Credential>,
     /// Further initrds, after all others.
     pub initrds: Vec<FileSlice>,
+    /// Whether only what was verified may be handed over: Secure Boot for the
+    /// stub, lockdown for the kernel.
+    pub enforced: bool,
 }
 
 /// What was done that nobody asked for by name.
@@ -52,6 +60,20 @@ pub enum Note {
     Console {
         /// What was appended.
         appended: &'static str,
+    },
+    /// The reading ignores what the user gave.
+    Ignored {
+        /// What.
+        input: Input,
+        /// Whose reading.
+        reading: Reading,
+    },
+    /// The reading does not use a section that there is, or not beside the user's.
+    SectionUnused {
+        /// Which one.
+        section: Name,
+        /// Whose reading.
+        reading: Reading,
     },
     /// An addon is for another kernel.
     AddonLeftOut {
@@ -73,27 +95,46 @@ pub struct Handed {
     pub initrd: Vec<InitrdPart>,
     /// The command line, without a NUL.
     pub cmdline: Vec<u8>,
+    /// How many bytes follow the NUL after it, where a section's padding is handed
+    /// over with it. The kernel never looks at them, but they count.
+    pub cmdline_padding: u64,
     /// What the user should be told.
     pub notes: Vec<Note>,
 }
 
 impl Handed {
-    /// What systemd-stub hands over of `uki`, which was read from `source`.
+    /// What the reading of `uki`, which was read from `source`, hands over.
     pub fn read(
         source: &(impl ReadAt + ?Sized),
         uki: &Uki,
         choice: &Choice,
     ) -> Result<Self, Error> {
-        let profile = uki.profile(choice.profile.find(source, uki)?)?;
-        let kernel = FileSlice { file: FileId::UKI, range: profile.linux()?.range() };
+        let rules = uki.reading().rules();
+        input::admit(rules, choice)?;
+        let view = View::new(uki, choice.profile.find(source, uki)?)?;
+        for &(section, rule) in rules.requires {
+            if view.entry(section).is_none() {
+                return Err(missing(&view, section, rule));
+            }
+        }
+        let linux = view.bytes_of(Name::Linux)?.map_or(FileRange::first(0), |linux| linux.range);
         let mut notes = Vec::new();
-        let addons = addons_for(source, &profile, &choice.addons, &mut notes)?;
+        let addons = addons_for(source, &view, &choice.addons, &mut notes)?;
+        let initrd = initrd::parts(source, &view, &addons, choice, &mut notes)?;
+        let line = cmdline::line(source, &view, &addons, choice, &mut notes)?;
         Ok(Self {
-            kernel,
-            initrd: initrd::parts(source, &profile, &addons, choice)?,
-            cmdline: cmdline(source, &profile, &addons, choice, &mut notes)?.into_bytes(),
+            kernel: FileSlice { file: FileId::UKI, range: linux },
+            initrd,
+            cmdline: line.text,
+            cmdline_padding: line.padding,
             notes,
         })
+    }
+
+    /// The length of the command line with its padding, one NUL not counted.
+    #[must_use]
+    pub fn cmdline_len(&self) -> u64 {
+        self.cmdline_padding.saturating_add(self.cmdline.len() as u64)
     }
 
     /// The length of the whole initrd.
@@ -115,15 +156,27 @@ impl Handed {
     }
 }
 
-/// The addons that are for the kernel of `profile`.
+fn missing(view: &View<'_>, section: Name, rule: Rule) -> Error {
+    match section {
+        Name::Linux if view.reading().rules().scope.profiles => {
+            uki::Error::NoLinux { profile: view.profile() }.into()
+        }
+        _ => Error::Missing { section, rule },
+    }
+}
+
+/// The addons that are for the UKI's kernel, if the reading looks at that.
 fn addons_for<'a>(
     source: &(impl ReadAt + ?Sized),
-    profile: &Profile<'_>,
+    view: &View<'_>,
     addons: &'a [Addon],
     notes: &mut Vec<Note>,
 ) -> Result<Vec<&'a Addon>, Error> {
-    let uname = profile.section(Name::Uname).filter(|_| !addons.is_empty());
-    let raw = uname.map(|section| section_bytes(source, Name::Uname, section, TEXT_MAX));
+    if addons.is_empty() || view.reading().rules().scope.addons != Addons::ByUname {
+        return Ok(addons.iter().collect());
+    }
+    let uname = view.bytes_of(Name::Uname)?;
+    let raw = uname.map(|found| section_bytes(source, Name::Uname, found, TEXT_MAX));
     let kernel = raw.transpose()?.map(|raw| Release::new(&raw));
     let (fit, other): (Vec<_>, Vec<_>) =
         addons.iter().partition(|addon| addon.is_for(kernel.as_ref()));
@@ -134,47 +187,16 @@ fn addons_for<'a>(
     Ok(fit)
 }
 
-/// The command line: the user's, or else the UKI's, and what is appended.
-///
-/// `src/boot/stub.c`, `settle_command_line`, as it is without Secure Boot: a
-/// command line that is passed replaces the embedded one. Then, as in `run`, the
-/// addons', what the host adds (there by SMBIOS), and the console.
-fn cmdline(
-    source: &(impl ReadAt + ?Sized),
-    profile: &Profile<'_>,
-    addons: &[&Addon],
-    choice: &Choice,
-    notes: &mut Vec<Note>,
-) -> Result<String, Error> {
-    let not_utf8 = |source| Error::NotUtf8 { section: Name::Cmdline, source };
-    let base = match (&choice.cmdline, profile.section(Name::Cmdline)) {
-        (Some(given), _) => given.clone().into_bytes(),
-        (None, Some(section)) => section_bytes(source, Name::Cmdline, section, TEXT_MAX)?,
-        (None, None) => Vec::new(),
-    };
-    let mut cmdline = mangle(&base).map_err(not_utf8)?;
-    let of_addons = addons.iter().filter_map(|addon| addon.cmdline.as_deref());
-    let of_user = choice.append.iter().map(String::as_str);
-    for words in of_addons.chain(of_user) {
-        append(&mut cmdline, &mangle(words.as_bytes()).map_err(not_utf8)?);
-    }
-    let appended = choice.console.append_to(&mut cmdline);
-    if choice.console == Console::Stub {
-        notes.extend(appended.map(|appended| Note::Console { appended }));
-    }
-    Ok(cmdline)
-}
-
+/// A section's bytes, without the NULs that may follow what the file has of it.
 fn section_bytes(
     source: &(impl ReadAt + ?Sized),
-    name: Name,
-    section: Section,
+    section: Name,
+    found: SectionBytes,
     max: u32,
 ) -> Result<Vec<u8>, Error> {
-    let found = section.virtual_size;
-    if found > max {
-        return Err(Error::TextTooLong { section: name, found, max });
+    let len = found.range.len();
+    if len > max.into() {
+        return Err(Error::TextTooLong { section, found: len, max });
     }
-    fetch(source, section.range().offset(), found.into())
-        .map_err(|source| Error::Read { section: name, source })
+    fetch(source, found.range.offset(), len).map_err(|source| Error::Read { section, source })
 }
