@@ -5,12 +5,15 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     handoff::kexec,
     machine, plan,
-    uki::{self, Reading, addon, handed, pcr11},
+    uki::{self, Reading, addon, authenticode, handed, pcr11},
     verdict::Refusal,
 };
 use thiserror::Error;
 
-use crate::{engine, exit, files};
+use crate::{
+    engine, exit, files,
+    verify::{self, TrustError},
+};
 
 /// What a command failed of. Its message follows `ukivm: `.
 #[derive(Debug, Error)]
@@ -103,6 +106,30 @@ pub enum Error {
         #[source]
         source: pcr11::Error,
     },
+    /// A file is not from whom it has to be.
+    #[error("{}", path.display())]
+    Verify {
+        /// As the user named it, or as it was found.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: authenticode::Error,
+    },
+    /// A file that says what to trust can't be used.
+    #[error("{}", path.display())]
+    Trust {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: TrustError,
+    },
+    /// Something is denied, but nothing is trusted.
+    #[error("{option} only denies what is trusted otherwise: give --verify or --allow-hash too")]
+    NothingTrusted {
+        /// The option.
+        option: &'static str,
+    },
     /// The machine asked for can't be.
     #[error("the machine asked for can't be")]
     Machine(#[source] machine::Error),
@@ -151,8 +178,11 @@ impl Error {
             | Self::Addon { source: addon::Error::Read { .. }, .. }
             | Self::Measure { source: pcr11::Error::Read { .. }, .. } => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
+            Self::Verify { source, .. } if verify::is_io(source) => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_usage() => exit::USAGE,
             Self::Refused { .. }
+            | Self::Verify { .. }
+            | Self::Trust { .. }
             | Self::Uki { .. }
             | Self::Handed { .. }
             | Self::Addon { .. }
@@ -160,7 +190,7 @@ impl Error {
             | Self::Measure { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
-            Self::Machine(_) | Self::SameFile { .. } => exit::USAGE,
+            Self::Machine(_) | Self::SameFile { .. } | Self::NothingTrusted { .. } => exit::USAGE,
             Self::Engine(error) => error.exit_status(),
             Self::Host { .. } => exit::BUG,
         }
@@ -172,6 +202,16 @@ impl Error {
         match self {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
+            }
+            Self::Verify { source: authenticode::Error::Unsigned { digest }, path } => {
+                let path = path.display();
+                Some(format!(
+                    "sign it, as with sbsign --key KEY --cert CERT.pem --output {path} {path}, or \
+                     give --allow-hash {digest}"
+                ))
+            }
+            Self::Verify { source: authenticode::Error::Untrusted { .. }, .. } => {
+                Some("give --verify the certificate of the signer, or of who vouches for it".into())
             }
             Self::Engine(error) => error.hint(),
             _ => None,

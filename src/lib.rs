@@ -62,3 +62,4 @@ pub mod report;
 pub mod session;
 mod signals;
 pub mod timeline;
+pub mod verify;

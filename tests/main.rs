@@ -30,3 +30,5 @@ mod support;
 mod tcg;
 /// The console on a terminal.
 mod terminal;
+/// Whom a UKI must come from, and what follows from that.
+mod verify;
