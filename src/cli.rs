@@ -3,6 +3,7 @@
 mod handed;
 mod inspect;
 mod measure;
+mod verify;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,6 +13,7 @@ use firmware_less::{handoff::kexec, machine::LeafSize};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
+pub use verify::VerifyOptions;
 
 use crate::engine::Kind;
 
@@ -100,6 +102,10 @@ pub struct JobOptions {
     /// Profile, addons, credentials, console.
     #[command(flatten)]
     pub handed: HandedOptions,
+
+    /// Whom it must come from.
+    #[command(flatten)]
+    pub verify: VerifyOptions,
 
     /// Words to append to the command line, behind `--`
     #[arg(last = true, value_name = "WORD")]

@@ -5,12 +5,16 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     handoff::kexec,
     inspection, machine, plan,
-    uki::{self, Reading, addon, handed, pcr11},
+    uki::{self, Reading, addon, authenticode, handed, pcr11},
     verdict::Refusal,
 };
 use thiserror::Error;
 
-use crate::{engine, exit, files, outcome::Signal};
+use crate::{
+    engine, exit, files,
+    outcome::Signal,
+    verify::{self, TrustError},
+};
 
 /// What a command failed of. Its message follows `ukivm: `.
 #[derive(Debug, Error)]
@@ -140,6 +144,30 @@ pub enum Error {
         #[source]
         source: pcr11::Error,
     },
+    /// A file is not from whom it has to be.
+    #[error("{}", path.display())]
+    Verify {
+        /// As the user named it, or as it was found.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: authenticode::Error,
+    },
+    /// A file that says what to trust can't be used.
+    #[error("{}", path.display())]
+    Trust {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: TrustError,
+    },
+    /// Something is denied, but nothing is trusted.
+    #[error("{option} only denies what is trusted otherwise: give --verify or --allow-hash too")]
+    NothingTrusted {
+        /// The option.
+        option: &'static str,
+    },
     /// The machine asked for can't be.
     #[error("the machine asked for can't be")]
     Machine(#[source] machine::Error),
@@ -192,8 +220,11 @@ impl Error {
                 ..
             } => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
+            Self::Verify { source, .. } if verify::is_io(source) => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_usage() => exit::USAGE,
             Self::Refused { .. }
+            | Self::Verify { .. }
+            | Self::Trust { .. }
             | Self::Uki { .. }
             | Self::Handed { .. }
             | Self::Addon { .. }
@@ -203,7 +234,10 @@ impl Error {
             | Self::NoSection { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
-            Self::Machine(_) | Self::SameFile { .. } | Self::BinaryToTerminal { .. } => exit::USAGE,
+            Self::Machine(_)
+            | Self::SameFile { .. }
+            | Self::BinaryToTerminal { .. }
+            | Self::NothingTrusted { .. } => exit::USAGE,
             Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),
             Self::Host { .. } => exit::BUG,
@@ -216,6 +250,16 @@ impl Error {
         match self {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
+            }
+            Self::Verify { source: authenticode::Error::Unsigned { digest }, path } => {
+                let path = path.display();
+                Some(format!(
+                    "sign it, as with sbsign --key KEY --cert CERT.pem --output {path} {path}, or \
+                     give --allow-hash {digest}"
+                ))
+            }
+            Self::Verify { source: authenticode::Error::Untrusted { .. }, .. } => {
+                Some("give --verify the certificate of the signer, or of who vouches for it".into())
             }
             Self::Engine(error) => error.hint(),
             Self::BinaryToTerminal { .. } => Some("name a file with -o".into()),

@@ -38,3 +38,5 @@ mod tcg;
 mod terminal;
 /// What ukify says of a UKI, and what ukivm says of it.
 mod ukify;
+/// Whom a UKI must come from, and what follows from that.
+mod verify;

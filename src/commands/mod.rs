@@ -25,6 +25,9 @@ fn tell(job: &Job) {
     if reading != Reading::default() {
         say(&format!("read as {reading}: {}", reading.title()));
     }
+    for origin in &job.verified {
+        say(&origin.to_string());
+    }
     for note in &job.handed.notes {
         say(&match note {
             Note::Console { appended } => {

@@ -10,7 +10,11 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-use crate::{cli::STANDARD_OUTPUT, error::Error, files::Files};
+use crate::{
+    cli::STANDARD_OUTPUT,
+    error::Error,
+    files::{Files, OpenFile},
+};
 
 /// Where the output goes.
 #[derive(Debug)]
@@ -125,7 +129,9 @@ impl Drop for OutputFile {
 fn is_one_of(path: &Path, files: &Files) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     let Ok(target) = fs::metadata(path).map(identity) else { return false };
-    files.iter().any(|open| open.file.metadata().is_ok_and(|own| identity(own) == target))
+    // What is open may be a copy of what is there.
+    let own = |open: &OpenFile| [open.file.metadata(), fs::metadata(&open.path)];
+    files.iter().flat_map(own).flatten().any(|own| identity(own) == target)
 }
 
 /// Opens what is there. A pipe that nobody reads is an error, not a wait.

@@ -13,6 +13,7 @@
 mod bzimage;
 mod image;
 mod random;
+pub mod signing;
 mod soundness;
 
 pub use bzimage::{BzImage, bzimage};

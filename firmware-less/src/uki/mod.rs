@@ -9,11 +9,13 @@ mod error;
 mod identify;
 mod os_release;
 mod pe;
+mod pem;
 mod profile;
 mod section;
 mod strict;
 
 pub mod addon;
+pub mod authenticode;
 pub mod cmdline;
 pub mod cpio;
 pub mod handed;

@@ -26,4 +26,6 @@ mod real;
 #[cfg(test)]
 mod refused;
 #[cfg(test)]
+mod signature;
+#[cfg(test)]
 mod wrong_files;

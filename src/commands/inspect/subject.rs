@@ -59,8 +59,9 @@ impl Subject {
         depth: Depth,
     ) -> Result<Self, Error> {
         let mut files = Files::default();
-        job::open(&mut files, image)?;
-        let addons = job::addons(&mut files, image, beside, named)?;
+        files.push(job::open(image)?);
+        let paths = job::addon_paths(image, beside, named)?.into_iter();
+        let addons = paths.map(|path| addon(&mut files, path)).collect::<Result<_, _>>()?;
         let choice = Choice { profile: profile.clone(), addons, ..Choice::default() };
         let inspection = {
             let sources: Vec<&dyn ReadAt> = files.iter().map(|file| file as &dyn ReadAt).collect();
@@ -75,6 +76,14 @@ impl Subject {
         }
         Ok(Self { files, inspection, addons })
     }
+}
+
+/// Opens an addon that was asked for.
+fn addon(files: &mut Files, path: PathBuf) -> Result<Addon, Error> {
+    let file = job::open(&path)?;
+    let addon = Addon::read(&file, files.next_id());
+    files.push(file);
+    addon.map_err(|source| Error::Addon { path, source })
 }
 
 /// The addons that were asked for.
