@@ -1,6 +1,10 @@
 //! In what two UKIs differ.
 
-use firmware_less::testing::{Image, bzimage, uki};
+use firmware_less::testing::{
+    Image, bzimage,
+    signing::{Signatory, signed},
+    uki,
+};
 use serde_json::Value;
 
 use crate::support::{Ran, Scratch, is_as_kept};
@@ -68,9 +72,9 @@ fn differences_in_json_name_both_sides() {
 #[test]
 fn bytes_that_are_in_no_section_differ_too() {
     let plain = image("a", "1", b"x").build();
-    let mut signed = plain.clone();
-    signed.extend(b"signature");
-    let ran = diff(&plain, &signed, &[]);
+    let mut longer = plain.clone();
+    longer.extend(b"signature");
+    let ran = diff(&plain, &longer, &[]);
     assert_eq!(ran.status, Some(1));
     assert!(ran.stdout.contains("bytes outside of sections\n  - length  0x"), "{}", ran.stdout);
     let mut padded = plain.clone();
@@ -78,6 +82,17 @@ fn bytes_that_are_in_no_section_differ_too() {
     let ran = diff(&plain, &padded, &[]);
     assert_eq!(ran.status, Some(1));
     assert!(ran.stdout.contains("on:  0x07"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_signature_is_a_difference() {
+    let plain = image("a", "1", b"x").build();
+    let ran = diff(&plain, &signed(&plain, &Signatory::root("signer"), &[]), &[]);
+    assert_eq!(ran.status, Some(1));
+    assert!(
+        ran.stdout.ends_with("\nsignature\n  + 0  by CN=signer, issued by CN=signer\n"),
+        "{ran:?}"
+    );
 }
 
 #[test]

@@ -3,7 +3,11 @@
 use std::{fs, os::unix::fs::FileExt as _, process::Command, time::Duration};
 
 use firmware_less::{
-    testing::{Image, bzimage, uki},
+    testing::{
+        Image, bzimage,
+        signing::{Signatory, signed},
+        uki,
+    },
     uki::cpio::{Target, archive},
 };
 use serde_json::Value;
@@ -95,6 +99,25 @@ fn a_file_that_is_refused_is_described_and_the_refusal_is_said() {
     assert!(report["_refused"].as_str().expect("why").contains("VirtualSize 0x10000"), "{report}");
     assert_eq!(report[".cmdline"].as_array().expect("both").len(), 2);
     assert_eq!(report["_pcr11"], Value::Null);
+}
+
+#[test]
+fn signatures_are_told_as_claims_that_are_or_are_not_about_the_file() {
+    let file = signed(&sound_uki(), &Signatory::root("signer"), &[]);
+    let signature = |file: &[u8], options: &[&str]| {
+        let text = inspect(file, options).stdout;
+        let (_, part) = text.split_once("\nsignature\n").expect("a signature");
+        let claim = json(file, options)["_signature"]["signatures"][0].clone();
+        (part.lines().next().expect("a line").to_owned(), claim["digest_matches"].as_bool())
+    };
+    let by = "  by CN=signer, issued by CN=signer, sha256";
+    assert_eq!(signature(&file, &[]), (format!("{by}, digest matches"), Some(true)));
+    assert_eq!(signature(&file, &["--no-digests"]), (by.into(), None));
+    let mut changed = file.clone();
+    changed[0x400] ^= 1;
+    let other = (format!("{by}, digest is not that of this file"), Some(false));
+    assert_eq!(signature(&changed, &[]), other);
+    assert_eq!(signature(&sound_uki(), &[]), ("  (none)".into(), None));
 }
 
 #[test]

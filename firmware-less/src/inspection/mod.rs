@@ -7,6 +7,7 @@ mod initrd;
 mod readings;
 mod sbat;
 mod segment;
+mod signature;
 mod stub;
 mod warning;
 
@@ -15,6 +16,7 @@ pub use initrd::InitrdFacts;
 pub use readings::{Given, ReadingFacts, Unlike};
 pub use sbat::SbatEntry;
 pub use segment::{End, Format, RecordsMax, Segment};
+pub use signature::SignatureFacts;
 pub use stub::Stub;
 pub use warning::Warning;
 
@@ -106,6 +108,8 @@ pub struct Inspection {
     pub kernel: Option<Result<KernelFacts, kernel::Error>>,
     /// The initrd, in order.
     pub initrd: Vec<InitrdFacts>,
+    /// By whom it claims to be signed.
+    pub signature: SignatureFacts,
     /// What the user may want to mend.
     pub warnings: Vec<Warning>,
 }
@@ -142,6 +146,7 @@ impl Inspection {
         }
         let kernel = kernel_facts(source, &profile, headers.file_len);
         let found = Self {
+            signature: signature::of(source, &headers, depth)?,
             headers,
             contents,
             division,

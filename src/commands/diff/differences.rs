@@ -8,7 +8,7 @@ use firmware_less::{
     plan::size,
     range::FileRange,
     read_at::{ReadAt as _, fetch},
-    uki::Sections,
+    uki::{Sections, authenticode::Signature},
 };
 use serde::Serialize;
 
@@ -148,6 +148,7 @@ pub(super) fn between(old: &Subject, new: &Subject) -> Vec<Difference> {
     all.extend(order.map(|(old, new)| word("in another order:", Some(old), Some(new))));
     all.extend(both("initrd", initrd));
     all.extend(both("SBAT", sbat));
+    all.extend(both("signature", signatures));
     all
 }
 
@@ -203,6 +204,16 @@ fn initrd(inspection: &Inspection) -> Facts {
 fn sbat(inspection: &Inspection) -> Facts {
     let entries = inspection.sbat().into_iter();
     entries.map(|entry| (entry.component, entry.generation)).collect()
+}
+
+/// Who claims to have signed it.
+fn signatures(inspection: &Inspection) -> Facts {
+    let signatures = inspection.signature.facts.signatures.as_deref().unwrap_or_default();
+    let claim = |(number, signature): (usize, &Signature)| {
+        let signer = signature.signer.as_deref().unwrap_or("unknown");
+        (number.to_string(), format!("by {signer}, issued by {}", signature.issuer))
+    };
+    signatures.iter().enumerate().map(claim).collect()
 }
 
 /// What is not the same on both sides, in the order of the old one, and then what

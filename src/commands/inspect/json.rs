@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use firmware_less::{
     file_format::FileFormat,
-    inspection::{Contents, InitrdFacts, KernelFacts, ReadingFacts, Segment, Unlike, is_text},
+    inspection::{
+        Contents, InitrdFacts, KernelFacts, ReadingFacts, Segment, SignatureFacts, Unlike, is_text,
+    },
     kernel::{Kernel, protocol},
     plan::{Content, FileId},
-    uki::{Name, Reading, Section, Sections},
+    uki::{Name, Reading, Section, Sections, authenticode::Signature},
     verdict::Refusal,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -163,6 +165,7 @@ impl Serialize for Report<'_> {
         map.serialize_entry("_addons", &addons)?;
         map.serialize_entry("_kernel", &self.kernel())?;
         map.serialize_entry("_sbat", &self.sbat())?;
+        map.serialize_entry("_signature", &SignatureReport::of(&inspection.signature))?;
         let pcr11 = inspection.pcr11().map(|value| hex(&value.value));
         map.serialize_entry("_pcr11", &pcr11.map(|value| HashMap::from([("sha256", value)])))?;
         map.serialize_entry("_refused", &self.refused())?;
@@ -328,6 +331,47 @@ impl Report<'_> {
     fn sbat(&self) -> Vec<(String, String)> {
         let entries = self.subject.inspection.sbat().into_iter();
         entries.map(|entry| (entry.component, entry.generation)).collect()
+    }
+}
+
+/// By whom it claims to be signed.
+#[derive(Serialize)]
+struct SignatureReport {
+    signatures: Vec<Claim>,
+    /// Why they can't be read.
+    error: Option<String>,
+    /// Why no signature could cover all of the file.
+    layout: Option<String>,
+}
+
+/// What one signature claims.
+#[derive(Serialize)]
+struct Claim {
+    signer: Option<String>,
+    issuer: String,
+    serial: String,
+    hash: String,
+    digest: String,
+    /// Whether that is the file's; null where nobody looked.
+    digest_matches: Option<bool>,
+}
+
+impl SignatureReport {
+    fn of(found: &SignatureFacts) -> Self {
+        let claim = |(number, signature): (usize, &Signature)| Claim {
+            signer: signature.signer.clone(),
+            issuer: signature.issuer.clone(),
+            serial: signature.serial.clone(),
+            hash: signature.hash.to_string(),
+            digest: hex(&signature.digest),
+            digest_matches: found.digests_match.get(number).copied(),
+        };
+        let signatures = found.facts.signatures.as_deref().unwrap_or_default();
+        Self {
+            signatures: signatures.iter().enumerate().map(claim).collect(),
+            error: found.facts.signatures.as_ref().err().map(|error| chain(error)),
+            layout: found.facts.layout.as_ref().err().map(|error| chain(error)),
+        }
     }
 }
 

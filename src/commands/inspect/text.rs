@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use firmware_less::{
-    inspection::{End, Given, InitrdFacts, KernelFacts, ReadingFacts, SbatEntry, Segment},
+    inspection::{
+        End, Given, InitrdFacts, KernelFacts, ReadingFacts, SbatEntry, Segment, SignatureFacts,
+    },
     kernel::protocol,
     plan::{Content, FileId, FileSlice, size},
-    uki::{Addon, Section, Sections, pcr11::Pcr11},
+    uki::{Addon, Section, Sections, authenticode::Signature, pcr11::Pcr11},
 };
 
 use super::{
@@ -40,6 +42,7 @@ pub(super) fn text(subject: &Subject, all: bool) -> String {
     part("addons", subject.addons.iter().map(addon).collect());
     part(&titled("kernel", subject), kernel(subject));
     part("SBAT", sbat(subject));
+    part("signature", signature(subject));
     part(&titled("PCR 11", subject), pcr11(subject));
     part(&titled("readings", subject), readings(subject));
     let warnings = inspection.warnings.iter().map(|warning| visible(&warning.to_string()));
@@ -226,6 +229,28 @@ fn sbat(subject: &Subject) -> Vec<String> {
         format!("{component:<width$}  {:>3}  {}", visible(&entry.generation), visible(&rest))
     };
     entries.iter().map(line).collect()
+}
+
+/// A line for each signature: what it claims, and whether that is of this file.
+fn signature(subject: &Subject) -> Vec<String> {
+    let SignatureFacts { facts, digests_match } = &subject.inspection.signature;
+    let signatures = match &facts.signatures {
+        Err(error) => return vec![visible(&chain(error))],
+        Ok(signatures) if signatures.is_empty() => return vec!["(none)".to_owned()],
+        Ok(signatures) => signatures,
+    };
+    let line = |(number, signature): (usize, &Signature)| {
+        let signer = signature.signer.as_deref().unwrap_or("somebody whose certificate is missing");
+        let by = format!("by {signer}, issued by {}, {}", signature.issuer, signature.hash);
+        let matches = match digests_match.get(number) {
+            Some(true) => ", digest matches",
+            Some(false) => ", digest is not that of this file",
+            None => "",
+        };
+        format!("{}{matches}", visible(&by))
+    };
+    let layout = facts.layout.as_ref().err().map(|error| visible(&chain(error)));
+    signatures.iter().enumerate().map(line).chain(layout).collect()
 }
 
 fn pcr11(subject: &Subject) -> Vec<String> {
