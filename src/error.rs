@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     handoff::kexec,
     machine, plan,
-    uki::{self, Reading, addon, authenticode, handed, pcr11},
+    uki::{self, Reading, addon, authenticode, handed, pcr11, pcrsig},
     verdict::Refusal,
 };
 use thiserror::Error;
@@ -130,6 +130,21 @@ pub enum Error {
         /// The option.
         option: &'static str,
     },
+    /// Signatures of PCR values can't be held against anything.
+    #[error("{}", path.display())]
+    Pcrsig {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: pcrsig::Error,
+    },
+    /// There are none.
+    #[error("{}: there is no section .pcrsig to check", path.display())]
+    NoPcrsig {
+        /// As the user named the UKI.
+        path: PathBuf,
+    },
     /// The machine asked for can't be.
     #[error("the machine asked for can't be")]
     Machine(#[source] machine::Error),
@@ -176,12 +191,15 @@ impl Error {
             | Self::Uki { source: uki::Error::Read(_), .. }
             | Self::Handed { source: handed::Error::Read { .. }, .. }
             | Self::Addon { source: addon::Error::Read { .. }, .. }
-            | Self::Measure { source: pcr11::Error::Read { .. }, .. } => exit::IO,
+            | Self::Measure { source: pcr11::Error::Read { .. }, .. }
+            | Self::Pcrsig { source: pcrsig::Error::Read { .. }, .. } => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
             Self::Verify { source, .. } if verify::is_io(source) => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_usage() => exit::USAGE,
             Self::Refused { .. }
             | Self::Verify { .. }
+            | Self::Pcrsig { .. }
+            | Self::NoPcrsig { .. }
             | Self::Trust { .. }
             | Self::Uki { .. }
             | Self::Handed { .. }
