@@ -14,7 +14,7 @@ use firmware_less::{
     range::{FileRange, GuestRange},
     read_at::fetch_prefix,
     uki::{
-        Addon, Uki,
+        Addon, Reading, Uki,
         authenticode::Trust,
         handed::{self, CREDENTIAL_MAX, Console, Credential, Handed, Input},
         reading::Addons,
@@ -201,12 +201,15 @@ fn addons(files: &mut Opening, options: &JobOptions) -> Result<Vec<Addon>, Error
 /// Whether the reading knows addons, if the user asks for those that may be there.
 fn check_addons_have_a_place(image: &OpenFile, options: &JobOptions) -> Result<(), Error> {
     let reading = options.handed.reading();
-    let scope = &reading.rules().scope;
-    if !options.handed.addons || scope.addons != Addons::None {
+    let knows_addons = |reading: Reading| reading.rules().scope.addons != Addons::None;
+    if !options.handed.addons || knows_addons(reading) {
         return Ok(());
     }
-    let cause = handed::Error::NoPlace { input: Input::Addon, rule: scope.rule };
-    Err(refused(image, Refusal { reading, cause: cause.into() }, &handed::Choice::default()))
+    let cause = handed::Error::NoPlace { input: Input::Addon, rule: reading.rules().scope.rule };
+    let mut accepting = verdict::accepting(image, &handed::Choice::default());
+    accepting.retain(|&reading| knows_addons(reading));
+    let refusal = Box::new(Refusal { reading, cause: cause.into() });
+    Err(Error::Refused { path: image.path.clone(), refusal, accepting })
 }
 
 /// An addon, from whom it must be: what it adds is read from what was verified.

@@ -4,7 +4,7 @@
 //!                    firmware-less/   pure                             src/   effects
 //!  foo.efi ──► Uki ──► Handed ───────┐
 //!              which   kernel, initrd│
-//!              bytes   parts, cmdline▼
+//!  Reading ──► bytes   parts, cmdline▼
 //!              are what             Layout ──► BootPlan ────────► Engine ───────► run ──────► Outcome
 //!                                   where it   where + bytes      kvm | tcg       exits,      how it ended,
 //!  Machine ────────────────────────► all goes  + CPU state        load(plan)      devices     exit status,
@@ -38,6 +38,9 @@
 //!   in 0xe0000–0xeffff, the part of the BIOS area that is RAM there.
 //! - The size of page-table leaves and five-level paging are the machine's, never
 //!   the host's: the same options give the same plan everywhere.
+//! - A reading of the UKI format is a row of data, and one piece of code follows
+//!   the rows ([`firmware_less::uki::reading`]): what readings differ in can be
+//!   seen side by side, and is in no `if`.
 //! - The UKI's own command line applies unless an option says otherwise; an
 //!   explicit option is consent.
 //! - The guest's console goes through a queue and a thread of its own: a vCPU

@@ -36,6 +36,18 @@ fn power_off_is_0() {
 }
 
 #[test]
+fn the_report_says_whose_reading_applied() {
+    for engine in engines("the_report_says_whose_reading_applied") {
+        for (reading, options) in
+            [("stub", &[][..]), ("kexec-tools", &["--as", "kexec-tools", "--cmdline", "a"])]
+        {
+            let (status, report) = ended(engine, power_off, options);
+            assert_eq!((status, &report["reading"]), (Some(0), &Value::from(reading)));
+        }
+    }
+}
+
+#[test]
 fn a_reset_is_0() {
     for engine in engines("a_reset_is_0") {
         let (status, report) = ended(engine, |a| write_port(a, port::RESET, 6), &[]);

@@ -36,23 +36,15 @@ fn tell(job: &Job) {
                 format!("{path} left out: it is for Linux {wanted}, the UKI has {found}")
             }
             Note::Ignored { input, reading } => format!("{input} is ignored, as {reading} does"),
-            Note::SectionUnused { section, reading } => {
-                format!(
-                    "section {section} is not used, as {reading} does not use it{}",
-                    instead(*section)
-                )
+            Note::SectionUnused { section: Name::Initrd, .. } => {
+                "section .initrd is not used beside --initrd".to_owned()
             }
+            Note::SectionUnused { section, reading } => format!(
+                "section {section} is not used, as {reading} does not use it: give the kernel a \
+                 command line with --cmdline"
+            ),
             note => format!("{note:?}"),
         });
-    }
-}
-
-/// What takes the place of a section that is not used, as the end of a sentence.
-fn instead(section: Name) -> &'static str {
-    match section {
-        Name::Cmdline => ": give the kernel a command line with --cmdline",
-        Name::Initrd => " beside --initrd",
-        _ => "",
     }
 }
 

@@ -96,7 +96,7 @@ fn text(report: &Report<'_>, files: &Files) -> String {
         section("reading", vec![format!("{}: {}", report.reading, report.reading.title())]);
     }
     section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
-    section("command line", vec![report.cmdline.clone()]);
+    section("command line", vec![escaped(&report.cmdline)]);
     section("guest memory", memory(report, files));
     section("e820", memory_map(plan));
     section("boot_params", report.boot_params.iter().map(ToString::to_string).collect());
@@ -106,6 +106,15 @@ fn text(report: &Report<'_>, files: &Files) -> String {
     }
     text.pop();
     text
+}
+
+/// `text` without anything that a terminal would act on.
+fn escaped(text: &str) -> String {
+    let escape = |c: char| match c {
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// The parts of the initrd, each with what it is.

@@ -20,7 +20,10 @@ mod soundness;
 pub use bzimage::{BzImage, bzimage};
 pub use image::{Image, PeHeader, uki};
 pub use random::Random;
-pub use soundness::{assert_handed_is_sound, assert_kernel_is_sound, assert_uki_is_sound};
+pub use soundness::{
+    assert_handed_is_sound, assert_handed_is_sound_for, assert_kernel_is_sound,
+    assert_uki_is_sound, assert_verdicts_are_sound,
+};
 
 /// Writes `bytes` at `offset`, over what is there or past the end.
 fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {

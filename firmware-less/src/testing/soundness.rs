@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     kernel::Kernel,
+    plan::{Content, FileId},
     range::FileRange,
-    uki::{Handed, Name, Selector, Uki, handed::Choice},
+    uki::{Handed, Name, Reading, Selector, Uki, handed::Choice, reading::Length},
+    verdict::verdicts,
 };
 
 /// How many profiles are looked at; a hostile file may have 65535.
@@ -55,18 +57,58 @@ fn assert_profile_is_sound(file: &[u8], uki: &Uki, number: usize) -> bool {
 /// What is handed over must be sound: a kernel, initrd parts one after the other,
 /// a command line without anything but text.
 pub fn assert_handed_is_sound(handed: &Handed) {
-    assert!(!handed.kernel.range.is_empty());
+    assert_handed_is_sound_for(Reading::Stub, handed);
+}
+
+/// The same for any reading: some leave the command line as it is, but none has a
+/// NUL in it.
+pub fn assert_handed_is_sound_for(reading: Reading, handed: &Handed) {
+    assert_eq!(handed.kernel.file, FileId::UKI);
     let parts = &handed.initrd;
     let lengths = parts.iter().map(|part| (part.content.len(), part.padded_len));
     for (len, padded_len) in lengths.clone() {
         let wanted = if parts.len() > 1 { len.next_multiple_of(4) } else { len };
-        assert!(len > 0 && padded_len == wanted, "{parts:?}");
+        let zeros_may_follow = reading.rules().payload.length == Length::Loaded;
+        assert!(padded_len == wanted || (zeros_may_follow && padded_len > wanted), "{parts:?}");
+        assert!(len > 0 && (parts.len() == 1 || padded_len % 4 == 0), "{parts:?}");
     }
     let total = lengths.map(|(_, padded_len)| u128::from(padded_len)).sum::<u128>();
     assert_eq!(u128::from(handed.initrd_len()), total);
-    let cmdline = str::from_utf8(&handed.cmdline).expect("a command line is text");
-    assert!(!cmdline.contains(|c: char| c < ' ' || c == '\x7f'), "{cmdline:?}");
-    assert_eq!(cmdline.trim_matches(' '), cmdline);
+    assert!(!handed.cmdline.contains(&0), "{handed:?}");
+    if reading == Reading::Stub {
+        assert!(!handed.kernel.range.is_empty());
+        let cmdline = str::from_utf8(&handed.cmdline).expect("a command line is text");
+        assert!(!cmdline.contains(|c: char| c < ' ' || c == '\x7f'), "{cmdline:?}");
+        assert_eq!(cmdline.trim_matches(' '), cmdline);
+        assert_eq!(handed.cmdline_padding, 0);
+    }
+}
+
+/// Every reading's verdict on `file`; what is accepted must be sound, and inside
+/// the file. Returns whether any reading accepted it.
+#[must_use]
+pub fn assert_verdicts_are_sound(file: &[u8]) -> bool {
+    let mut any = false;
+    for (reading, verdict) in verdicts(file, &Choice::default()).unwrap_or_default() {
+        let accepted = match verdict {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                assert!(!refusal.to_string().is_empty() && !refusal.is_io(), "{refusal}");
+                continue;
+            }
+        };
+        any = true;
+        assert_handed_is_sound_for(reading, &accepted.handed);
+        let parts = accepted.handed.initrd.iter().map(|part| &part.content);
+        let slices = parts.filter_map(|content| match content {
+            Content::File(slice) => Some(slice.range),
+            Content::Bytes(_) => None,
+        });
+        for range in slices.chain([accepted.handed.kernel.range]) {
+            assert!(range.end() <= file.len() as u64, "{reading}: {range:?}");
+        }
+    }
+    any
 }
 
 /// Reads a kernel; what is accepted must be sound. Returns whether it was.

@@ -20,6 +20,8 @@ mod pcrsig;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]
+mod readings;
+#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod refused;

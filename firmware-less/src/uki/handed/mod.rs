@@ -89,7 +89,8 @@ pub enum Note {
 /// What the kernel is given: bytes, not yet places for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handed {
-    /// The kernel's file.
+    /// The kernel's file. Of one that is longer in memory, which some readings
+    /// accept, what the file has.
     pub kernel: FileSlice,
     /// The initrd, in order; no parts if there is none.
     pub initrd: Vec<InitrdPart>,

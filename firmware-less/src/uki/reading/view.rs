@@ -65,9 +65,10 @@ impl<'a> View<'a> {
             Length::SizeOfRawData => (size_of_raw_data, 0),
             Length::Lesser => (lesser, 0),
         };
-        let range = section.first_bytes(len);
+        // Where no bytes are is of no account.
+        let range = if len == 0 { FileRange::first(0) } else { section.first_bytes(len) };
         let file_len = self.uki.headers().file_len;
-        if len > 0 && range.end() > file_len {
+        if range.end() > file_len {
             let end = range.end();
             return Err(Error::PastEndOfFile { section: section.raw_name, end, file_len });
         }
