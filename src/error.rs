@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     handoff::kexec,
     inspection, machine, plan,
-    uki::{self, Reading, addon, authenticode, handed, pcr11},
+    uki::{self, Reading, addon, authenticode, handed, pcr11, pcrsig},
     verdict::Refusal,
 };
 use thiserror::Error;
@@ -168,6 +168,21 @@ pub enum Error {
         /// The option.
         option: &'static str,
     },
+    /// Signatures of PCR values can't be held against anything.
+    #[error("{}", path.display())]
+    Pcrsig {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: pcrsig::Error,
+    },
+    /// There are none.
+    #[error("{}: there is no section .pcrsig to check", path.display())]
+    NoPcrsig {
+        /// As the user named the UKI.
+        path: PathBuf,
+    },
     /// The machine asked for can't be.
     #[error("the machine asked for can't be")]
     Machine(#[source] machine::Error),
@@ -218,12 +233,15 @@ impl Error {
             | Self::Inspect {
                 source: inspection::Error::Read(_) | inspection::Error::Headers(uki::Error::Read(_)),
                 ..
-            } => exit::IO,
+            }
+            | Self::Pcrsig { source: pcrsig::Error::Read { .. }, .. } => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
             Self::Verify { source, .. } if verify::is_io(source) => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_usage() => exit::USAGE,
             Self::Refused { .. }
             | Self::Verify { .. }
+            | Self::Pcrsig { .. }
+            | Self::NoPcrsig { .. }
             | Self::Trust { .. }
             | Self::Uki { .. }
             | Self::Handed { .. }

@@ -13,6 +13,7 @@
 mod bzimage;
 mod image;
 mod random;
+pub mod rsa;
 pub mod signing;
 mod soundness;
 

@@ -20,6 +20,7 @@ pub mod cmdline;
 pub mod cpio;
 pub mod handed;
 pub mod pcr11;
+pub mod pcrsig;
 pub mod reading;
 pub mod selector;
 

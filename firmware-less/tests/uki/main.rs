@@ -18,6 +18,8 @@ mod kernel;
 #[cfg(test)]
 mod pcr11;
 #[cfg(test)]
+mod pcrsig;
+#[cfg(test)]
 mod profiles;
 #[cfg(test)]
 mod readings;

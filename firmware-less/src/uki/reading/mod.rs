@@ -93,9 +93,7 @@ impl Reading {
             Self::Bls2023 => "UAPI.1, type #2, as it stood on 9 September 2023",
             Self::KexecV1 => "kernel patch of 9 September 2023: three sections, all required",
             Self::KexecV2 => "kernel patch of 11 September 2023: .cmdline optional, none beside it",
-            Self::KexecV3 => {
-                "third version of that patch: the user's command line, unless locked down"
-            }
+            Self::KexecV3 => "kernel patch, never posted: the user's line, unless locked down",
             Self::KexecTools => "kexec-tools 2.0.32: the last .linux and .initrd, no .cmdline",
             Self::SystemctlKexec => "systemctl kexec since systemd 261: an entry of the boot menu",
             Self::BpfV7 => "kexec's BPF program of 22 March 2026: three of the first 16 sections",

@@ -92,3 +92,42 @@ fn bytes_behind_the_sections_are_refused() {
     signed.extend([0; 8]);
     assert!(matches!(layout(&signed).unwrap_err(), LayoutError::Table { .. }));
 }
+
+/// `pe_checksum` of systemd's `src/shared/pe-binary.c`, step by step.
+fn check_sum_of_systemd(file: &[u8], field: usize) -> u32 {
+    let mut sum = 0_u32;
+    let (buffers, size) = (file.chunks(64 << 10), 64 << 10);
+    for (number, buffer) in buffers.enumerate() {
+        for (index, word) in buffer.chunks(2).enumerate() {
+            let place = number * size + index;
+            if !(field..field + 4).contains(&place) {
+                sum += u32::from(u16::from_le_bytes([word[0], word[1]]));
+                sum = (sum >> 16) + (sum & 0xffff);
+            }
+        }
+    }
+    (sum >> 16) + (sum & 0xffff) + u32::try_from(file.len()).unwrap()
+}
+
+#[test]
+fn the_checksum_may_be_systemds() {
+    // So that there is something in what that sum passes over.
+    const PE_HEADER: usize = 0x80;
+    const FIELD: usize = PE_HEADER + 24 + 64;
+    let image = image().section(".more", vec![0xa5; 200_000]).pe_header_at(PE_HEADER);
+    let mut file = signed(&image.build(), &Signatory::root("somebody"), &[]);
+    let check_sum = |file: &[u8]| {
+        let layout = Layout::read(file, &Headers::read(file).unwrap()).unwrap();
+        Digests::read(file, &layout, &[]).unwrap().check_sum
+    };
+    let right = check_sum(&file);
+    assert_eq!(right.found, right.computed);
+    file[FIELD..FIELD + 4].fill(0);
+    let of_systemd = check_sum_of_systemd(&file, FIELD);
+    assert_ne!(of_systemd, right.computed);
+    file[FIELD..FIELD + 4].copy_from_slice(&of_systemd.to_le_bytes());
+    assert!(check_sum(&file).is_good());
+    assert_eq!(check_sum(&file).of_systemd, of_systemd);
+    file[FIELD] ^= 1;
+    assert!(!check_sum(&file).is_good());
+}
