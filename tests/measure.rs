@@ -4,7 +4,7 @@
 use std::fs;
 
 use firmware_less::{
-    testing::{Image, uki},
+    testing::{Image, bzimage, uki},
     uki::{
         Uki,
         pcr11::{Bank, Pcr11, PhasePath},
@@ -173,6 +173,33 @@ fn signatures_of_values_are_held_against_the_content() {
     assert!(values.stderr.contains("ukivm: warning: .pcrsig: sha256 policy "), "{values:?}");
     let json = scratch.ukivm(["measure", "--json", "foo.efi"]);
     assert_eq!(json.stderr, "");
+}
+
+#[test]
+fn a_description_says_whether_the_signatures_of_values_are_good() {
+    let scratch = Scratch::new();
+    let Some(image) = with_pcrsig(&scratch, &uki().section(".linux", bzimage().build())) else {
+        return skip(
+            "measure::a_description_says_whether_the_signatures_of_values_are_good",
+            "no openssl",
+        );
+    };
+    let describe = |image: &Image| {
+        scratch.file("foo.efi", image.build());
+        let text = scratch.ukivm(["inspect", "foo.efi"]).stdout;
+        let json = scratch.ukivm(["inspect", "--json", "foo.efi"]).stdout;
+        (text, serde_json::from_str::<Value>(&json).expect("JSON")["_pcrsig"].clone())
+    };
+    let (text, report) = describe(&image);
+    assert!(text.contains("\n  .pcrsig: all signatures are good (1)\n"), "{text}");
+    assert_eq!(report["good"], true);
+    let (text, report) = describe(&image.section(".cmdline", "changed"));
+    assert!(text.contains(": is of no content here after any known phase path\n"), "{text}");
+    let wrong = json!(["is of no content here after any known phase path"]);
+    assert_eq!((&report["good"], &report["signatures"][0]["wrong"]), (&json!(false), &wrong));
+    let (text, report) = describe(&uki().section(".linux", "KERNEL").section(".pcrsig", "{"));
+    assert!(text.contains("\n  .pcrsig: "), "{text}");
+    assert!(report["error"].is_string(), "{report}");
 }
 
 #[test]

@@ -36,10 +36,14 @@ use crate::{
         cmdline::mangle_lossily,
         handed::{self, Choice},
         pcr11::{Bank, Pcr11, measured},
+        pcrsig::{self, PcrSignatures},
         selector,
     },
 };
 use contents::Hasher;
+
+/// With more profiles than this `.pcrsig` is not looked at.
+const PROFILES_MAX: usize = 16;
 
 /// How thorough an inspection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +114,9 @@ pub struct Inspection {
     pub initrd: Vec<InitrdFacts>,
     /// By whom it claims to be signed.
     pub signature: SignatureFacts,
+    /// The signatures in `.pcrsig`, held against its content; `None` where there is
+    /// none, or nobody looked.
+    pub pcr_signatures: Option<Result<PcrSignatures, pcrsig::Error>>,
     /// What the user may want to mend.
     pub warnings: Vec<Warning>,
 }
@@ -146,6 +153,9 @@ impl Inspection {
         }
         let kernel = kernel_facts(source, &profile, headers.file_len);
         let found = Self {
+            pcr_signatures: (depth == Depth::Whole)
+                .then(|| pcr_signatures(source, number, division.count()))
+                .flatten(),
             signature: signature::of(source, &headers, depth)?,
             headers,
             contents,
@@ -278,6 +288,18 @@ fn hash(
             segments.map(|found| hasher.digest(found.range)).collect::<Result<_, _>>()?;
     }
     Ok(())
+}
+
+/// Holds `.pcrsig` against its content, unless there are too many profiles: each may
+/// have to be hashed.
+fn pcr_signatures(
+    source: &dyn ReadAt,
+    number: usize,
+    profiles: usize,
+) -> Option<Result<PcrSignatures, pcrsig::Error>> {
+    let uki = Uki::read(source).ok().filter(|_| profiles <= PROFILES_MAX)?;
+    let profile = uki.profile(number).ok()?;
+    PcrSignatures::check(source, &uki, &profile, &[]).transpose()
 }
 
 fn kernel_facts(

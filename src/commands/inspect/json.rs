@@ -5,11 +5,16 @@ use std::collections::HashMap;
 use firmware_less::{
     file_format::FileFormat,
     inspection::{
-        Contents, InitrdFacts, KernelFacts, ReadingFacts, Segment, SignatureFacts, Unlike, is_text,
+        Contents, InitrdFacts, Inspection, KernelFacts, ReadingFacts, Segment, SignatureFacts,
+        Unlike, is_text,
     },
     kernel::{Kernel, protocol},
     plan::{Content, FileId},
-    uki::{Name, Reading, Section, Sections, authenticode::Signature},
+    uki::{
+        Name, Reading, Section, Sections,
+        authenticode::Signature,
+        pcrsig::{PcrSignature, PcrSignatures},
+    },
     verdict::Refusal,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -168,6 +173,7 @@ impl Serialize for Report<'_> {
         map.serialize_entry("_signature", &SignatureReport::of(&inspection.signature))?;
         let pcr11 = inspection.pcr11().map(|value| hex(&value.value));
         map.serialize_entry("_pcr11", &pcr11.map(|value| HashMap::from([("sha256", value)])))?;
+        map.serialize_entry("_pcrsig", &PcrsigReport::of(inspection))?;
         map.serialize_entry("_refused", &self.refused())?;
         let readings = inspection.readings.as_deref().unwrap_or_default();
         map.serialize_entry("_readings", &readings.iter().map(Verdict::of).collect::<Vec<_>>())?;
@@ -372,6 +378,40 @@ impl SignatureReport {
             error: found.facts.signatures.as_ref().err().map(|error| chain(error)),
             layout: found.facts.layout.as_ref().err().map(|error| chain(error)),
         }
+    }
+}
+
+/// Whether the signatures in `.pcrsig` are good.
+#[derive(Serialize)]
+struct PcrsigReport {
+    good: bool,
+    signatures: Vec<PcrSignatureReport>,
+    /// Why they can't be read.
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PcrSignatureReport {
+    bank: String,
+    policy: String,
+    /// What is wrong with it.
+    wrong: Vec<&'static str>,
+}
+
+impl PcrsigReport {
+    fn of(inspection: &Inspection) -> Option<Self> {
+        let found = inspection.pcr_signatures.as_ref()?;
+        let all = found.as_ref().map(|all| all.0.as_slice()).unwrap_or_default();
+        let report = |one: &PcrSignature| PcrSignatureReport {
+            bank: one.bank.clone(),
+            policy: one.policy.clone(),
+            wrong: one.wrong(),
+        };
+        Some(Self {
+            good: found.as_ref().is_ok_and(PcrSignatures::are_good),
+            signatures: all.iter().map(report).collect(),
+            error: found.as_ref().err().map(|error| chain(error)),
+        })
     }
 }
 

@@ -253,11 +253,27 @@ fn signature(subject: &Subject) -> Vec<String> {
     signatures.iter().enumerate().map(line).chain(layout).collect()
 }
 
+/// Whether the signatures in `.pcrsig` are good, and if not, which are not and why.
+fn pcr_signatures(subject: &Subject) -> Vec<String> {
+    match &subject.inspection.pcr_signatures {
+        None => Vec::new(),
+        Some(Err(error)) => vec![format!(".pcrsig: {}", visible(&chain(error)))],
+        Some(Ok(all)) if all.are_good() => {
+            vec![format!(".pcrsig: all signatures are good ({})", all.0.len())]
+        }
+        Some(Ok(all)) if all.0.is_empty() => vec![".pcrsig: has no signatures".to_owned()],
+        Some(Ok(all)) => {
+            let wrong = all.0.iter().filter(|one| !one.wrong().is_empty());
+            wrong.map(|one| format!(".pcrsig: {}", visible(&one.to_string()))).collect()
+        }
+    }
+}
+
 fn pcr11(subject: &Subject) -> Vec<String> {
     let value = subject.inspection.pcr11();
     let line =
         |value: Pcr11| format!("{} {}, before any boot phase", value.bank, hex(&value.value));
-    value.map(line).into_iter().collect()
+    value.map(line).into_iter().chain(pcr_signatures(subject)).collect()
 }
 
 /// A line for each reading: what it hands over, as far as that is not what the
