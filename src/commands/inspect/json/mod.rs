@@ -1,26 +1,23 @@
 //! What `ukivm inspect --json` writes: ukify's shape, and our facts beside it.
 
+mod content;
+mod judged;
+
 use std::collections::HashMap;
 
 use firmware_less::{
     file_format::FileFormat,
-    inspection::{
-        Contents, InitrdFacts, Inspection, KernelFacts, ReadingFacts, Segment, SignatureFacts,
-        Unlike, is_text,
-    },
-    kernel::{Kernel, protocol},
-    plan::{Content, FileId},
-    uki::{
-        Name, Reading, Section, Sections,
-        authenticode::Signature,
-        pcrsig::{PcrSignature, PcrSignatures},
-    },
+    inspection::{Contents, is_text},
+    kernel::Kernel,
+    uki::{Name, Reading, Section, Sections},
     verdict::Refusal,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::subject::{AddonFacts, Applies, Subject};
+use super::subject::Subject;
 use crate::{digest::hex, messages::chain, report::SCHEMA};
+use content::{AddonReport, KernelReport, Part};
+use judged::{PcrsigReport, SignatureReport, Verdict};
 
 /// Whether `ukify inspect` of systemd 262 shows the section without `--all`
 /// (`DEFAULT_SECTIONS_TO_SHOW`).
@@ -168,7 +165,7 @@ impl Serialize for Report<'_> {
         map.serialize_entry("_initrd", &initrd)?;
         let addons: Vec<_> = self.subject.addons.iter().map(AddonReport::of).collect();
         map.serialize_entry("_addons", &addons)?;
-        map.serialize_entry("_kernel", &self.kernel())?;
+        map.serialize_entry("_kernel", &KernelReport::of(inspection))?;
         map.serialize_entry("_sbat", &self.sbat())?;
         map.serialize_entry("_signature", &SignatureReport::of(&inspection.signature))?;
         let pcr11 = inspection.pcr11().map(|value| hex(&value.value));
@@ -208,121 +205,7 @@ impl Identity {
     }
 }
 
-/// A part of the initrd.
-#[derive(Serialize)]
-struct Part {
-    origin: String,
-    offset: u64,
-    len: u64,
-    /// Where in the UKI it is; null where it is packed, or an addon's.
-    file_offset: Option<u64>,
-    segments: Vec<SegmentReport>,
-}
-
-#[derive(Serialize)]
-struct SegmentReport {
-    format: String,
-    /// From the part's beginning.
-    offset: u64,
-    len: u64,
-    records: Option<u32>,
-    sha256: Option<String>,
-}
-
-impl Part {
-    fn of(part: &InitrdFacts) -> Self {
-        let base = match &part.content {
-            Content::File(slice) => slice.range.offset(),
-            Content::Bytes(_) => 0,
-        };
-        let in_uki = matches!(&part.content, Content::File(slice) if slice.file == FileId::UKI);
-        let digests = part.digests.iter().copied().chain(std::iter::repeat(None));
-        let segment = |(segment, digest): (&Segment, Option<[u8; 32]>)| SegmentReport {
-            format: segment.format.to_string(),
-            offset: segment.range.offset().saturating_sub(base),
-            len: segment.range.len(),
-            records: segment.records,
-            sha256: digest.map(|digest| hex(&digest)),
-        };
-        Self {
-            origin: part.origin.to_string(),
-            offset: part.offset,
-            len: part.content.len(),
-            file_offset: in_uki.then_some(base),
-            segments: part.segments.iter().zip(digests).map(segment).collect(),
-        }
-    }
-}
-
-/// An addon.
-#[derive(Serialize)]
-struct AddonReport {
-    path: String,
-    applied: bool,
-    cmdline: Option<String>,
-    initrd: Option<u64>,
-    ucode: Option<u64>,
-    uname: Option<String>,
-    refused: Option<String>,
-}
-
-impl AddonReport {
-    fn of(facts: &AddonFacts) -> Self {
-        let addon = facts.found.as_ref().ok();
-        Self {
-            path: facts.path.display().to_string(),
-            applied: facts.applies == Applies::Yes,
-            cmdline: addon.and_then(|addon| addon.cmdline.clone()),
-            initrd: addon.and_then(|addon| addon.initrd).map(|slice| slice.range.len()),
-            ucode: addon.and_then(|addon| addon.ucode).map(|slice| slice.range.len()),
-            uname: addon.and_then(|addon| addon.uname.as_ref()).map(|uname| uname.as_str().into()),
-            refused: facts.found.as_ref().err().cloned(),
-        }
-    }
-}
-
-/// The kernel's headers, in the boot protocol's names where it has any.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum KernelReport {
-    Sound {
-        version: Option<String>,
-        protocol: String,
-        entry_file_offset: u64,
-        pref_address: u64,
-        kernel_alignment: u64,
-        init_size: u64,
-        cmdline_size: u64,
-        xloadflags: u16,
-        payload: Option<String>,
-        /// The least RAM, in bytes, of a machine that everything can be loaded on.
-        least_memory: Option<u64>,
-    },
-    Refused {
-        refused: String,
-    },
-}
-
 impl Report<'_> {
-    fn kernel(&self) -> Option<KernelReport> {
-        let inspection = &self.subject.inspection;
-        Some(match inspection.kernel.as_ref()? {
-            Err(error) => KernelReport::Refused { refused: chain(error) },
-            Ok(KernelFacts { kernel, version, payload }) => KernelReport::Sound {
-                version: version.clone(),
-                protocol: protocol(kernel.version()),
-                entry_file_offset: entry(kernel),
-                pref_address: kernel.pref_address(),
-                kernel_alignment: kernel.kernel_alignment(),
-                init_size: kernel.init_size(),
-                cmdline_size: kernel.cmdline_size(),
-                xloadflags: kernel.xloadflags(),
-                payload: payload.map(|(format, _)| compression(format)),
-                least_memory: inspection.least_memory().and_then(Result::ok),
-            },
-        })
-    }
-
     /// Why nothing is handed over by default, if nothing is.
     fn refused(&self) -> Option<String> {
         match &self.subject.inspection.readings {
@@ -337,112 +220,5 @@ impl Report<'_> {
     fn sbat(&self) -> Vec<(String, String)> {
         let entries = self.subject.inspection.sbat().into_iter();
         entries.map(|entry| (entry.component, entry.generation)).collect()
-    }
-}
-
-/// By whom it claims to be signed.
-#[derive(Serialize)]
-struct SignatureReport {
-    signatures: Vec<Claim>,
-    /// Why they can't be read.
-    error: Option<String>,
-    /// Why no signature could cover all of the file.
-    layout: Option<String>,
-}
-
-/// What one signature claims.
-#[derive(Serialize)]
-struct Claim {
-    signer: Option<String>,
-    issuer: String,
-    serial: String,
-    hash: String,
-    digest: String,
-    /// Whether that is the file's; null where nobody looked.
-    digest_matches: Option<bool>,
-}
-
-impl SignatureReport {
-    fn of(found: &SignatureFacts) -> Self {
-        let claim = |(number, signature): (usize, &Signature)| Claim {
-            signer: signature.signer.clone(),
-            issuer: signature.issuer.clone(),
-            serial: signature.serial.clone(),
-            hash: signature.hash.to_string(),
-            digest: hex(&signature.digest),
-            digest_matches: found.digests_match.get(number).copied(),
-        };
-        let signatures = found.facts.signatures.as_deref().unwrap_or_default();
-        Self {
-            signatures: signatures.iter().enumerate().map(claim).collect(),
-            error: found.facts.signatures.as_ref().err().map(|error| chain(error)),
-            layout: found.facts.layout.as_ref().err().map(|error| chain(error)),
-        }
-    }
-}
-
-/// Whether the signatures in `.pcrsig` are good.
-#[derive(Serialize)]
-struct PcrsigReport {
-    good: bool,
-    signatures: Vec<PcrSignatureReport>,
-    /// Why they can't be read.
-    error: Option<String>,
-}
-
-#[derive(Serialize)]
-struct PcrSignatureReport {
-    bank: String,
-    policy: String,
-    /// What is wrong with it.
-    wrong: Vec<&'static str>,
-}
-
-impl PcrsigReport {
-    fn of(inspection: &Inspection) -> Option<Self> {
-        let found = inspection.pcr_signatures.as_ref()?;
-        let all = found.as_ref().map(|all| all.0.as_slice()).unwrap_or_default();
-        let report = |one: &PcrSignature| PcrSignatureReport {
-            bank: one.bank.clone(),
-            policy: one.policy.clone(),
-            wrong: one.wrong(),
-        };
-        Some(Self {
-            good: found.as_ref().is_ok_and(PcrSignatures::are_good),
-            signatures: all.iter().map(report).collect(),
-            error: found.as_ref().err().map(|error| chain(error)),
-        })
-    }
-}
-
-/// What a reading makes of it.
-#[derive(Serialize)]
-struct Verdict {
-    reading: Reading,
-    accepts: bool,
-    /// Why not.
-    reason: Option<String>,
-    /// Lengths in bytes of what is handed over.
-    kernel: Option<u64>,
-    initrd: Option<u64>,
-    cmdline: Option<u64>,
-    /// Whether that is what the stub hands over, byte for byte.
-    same_as_stub: Option<bool>,
-}
-
-impl Verdict {
-    fn of(facts: &ReadingFacts) -> Self {
-        let given = facts.verdict.as_ref().ok();
-        Self {
-            reading: facts.reading,
-            accepts: given.is_some(),
-            reason: facts.verdict.as_ref().err().map(Refusal::reason),
-            kernel: given.map(|given| given.kernel),
-            initrd: given.map(|given| given.initrd),
-            cmdline: given.map(|given| given.cmdline),
-            same_as_stub: given
-                .and_then(|given| given.unlike_stub)
-                .map(|unlike| unlike == Unlike::default()),
-        }
     }
 }
