@@ -119,11 +119,10 @@ fn images() -> PathBuf {
 /// The newest ukify among those that the recipes make, or that UKIVM_TEST_UKIFY
 /// names.
 fn real_ukify(test: &str) -> Option<Ukify> {
-    let tools = images().join("tools");
-    let folders = fs::read_dir(&tools).into_iter().flatten().flatten();
-    let versions = folders.map(|folder| folder.path().join("ukify"));
+    let folders = fs::read_dir(images()).into_iter().flatten().flatten();
+    let made = folders.map(|folder| folder.path().join("ukify"));
     let named = std::env::var_os("UKIVM_TEST_UKIFY").map(PathBuf::from);
-    let programs = named.into_iter().chain(versions).chain([tools.join("ukify")]);
+    let programs = named.into_iter().chain(made);
     let all = programs.filter(|program| program.is_file()).filter_map(Ukify::new);
     let newest = all.max_by_key(|ukify| ukify.release);
     if newest.is_none() {
@@ -174,7 +173,7 @@ fn of_images_made_here_with_ukify_both_say_the_same() {
     scratch.file("kernel", bzimage().version("6.12.1-test (me@here)").build());
     scratch.file("initrd", [0x5a; 1001]);
     scratch.file("empty", "");
-    scratch.file("binary", b"caf\xe9\0x\0\0");
+    scratch.file("binary", b"na\xefve\0x\0\0");
     let build = |name: &str, options: &[&str]| {
         let fixed = ["build", "--stub", stub.to_str().expect("UTF-8"), "--output", name];
         ukify.run(scratch.path(), fixed.iter().chain(options));
