@@ -1,7 +1,9 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
 mod handed;
+mod inspect;
 mod measure;
+mod verify;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,7 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::{handoff::kexec, machine::LeafSize};
 
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
+pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
+pub use verify::VerifyOptions;
 
 use crate::engine::Kind;
 
@@ -25,6 +29,13 @@ Exit status:
   101 102 105  kernel panic, triple fault, engine failure
   124          time limit
   129 130 143  hung up, interrupted, terminated";
+
+const AFTER_HELP_DIFF: &str = "\
+Exit status:
+  0      nothing differs
+  1      something does
+  64 65  usage, no UKI or addon
+  70 74  bug of ours, file error";
 
 /// Boots a Unified Kernel Image (UKI) in a virtual machine with no firmware.
 ///
@@ -48,6 +59,14 @@ pub enum Command {
     ///
     /// Needs no KVM and no privileges: the plan is a pure function of the options and the files.
     Plan(PlanOptions),
+    /// Describe a UKI: sections, profiles, command line, initrd, kernel, and what is odd about it
+    ///
+    /// Describes whatever has readable headers, be it refused elsewhere; a refusal is part of the
+    /// description then, and the exit status is 0.
+    Inspect(InspectOptions),
+    /// Say in what two UKIs differ, down to words and parts
+    #[command(after_help = AFTER_HELP_DIFF)]
+    Diff(DiffOptions),
     /// Say what systemd-stub would measure of a UKI: the values of PCR 11
     Measure(MeasureOptions),
     /// Say what this host can do, and how to mend what it can't
@@ -83,6 +102,10 @@ pub struct JobOptions {
     /// Profile, addons, credentials, console.
     #[command(flatten)]
     pub handed: HandedOptions,
+
+    /// Whom it must come from.
+    #[command(flatten)]
+    pub verify: VerifyOptions,
 
     /// Words to append to the command line, behind `--`
     #[arg(last = true, value_name = "WORD")]

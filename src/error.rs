@@ -4,13 +4,17 @@ use std::{io, path::PathBuf};
 
 use firmware_less::{
     handoff::kexec,
-    machine, plan,
-    uki::{self, Reading, addon, handed, pcr11},
+    inspection, machine, plan,
+    uki::{self, Reading, addon, authenticode, handed, pcr11, pcrsig},
     verdict::Refusal,
 };
 use thiserror::Error;
 
-use crate::{engine, exit, files};
+use crate::{
+    engine, exit, files,
+    outcome::Signal,
+    verify::{self, TrustError},
+};
 
 /// What a command failed of. Its message follows `ukivm: `.
 #[derive(Debug, Error)]
@@ -94,6 +98,43 @@ pub enum Error {
         #[source]
         source: handed::CredentialError,
     },
+    /// A file can't even be described.
+    #[error("{}", path.display())]
+    Inspect {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: inspection::Error,
+    },
+    /// There is no such section.
+    #[error(
+        "{}: profile {profile} has {count} of section {}",
+        path.display(),
+        section.escape_debug()
+    )]
+    NoSection {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// The name.
+        section: String,
+        /// The number of the profile.
+        profile: usize,
+        /// How many of that name there are.
+        count: usize,
+    },
+    /// Bytes that would do something to a terminal.
+    #[error("section {} is not text, and standard output is a terminal", section.escape_debug())]
+    BinaryToTerminal {
+        /// The name.
+        section: String,
+    },
+    /// A signal ended it.
+    #[error("interrupted")]
+    Interrupted {
+        /// Which one.
+        signal: Signal,
+    },
     /// What a UKI would measure can't be computed.
     #[error("{}", path.display())]
     Measure {
@@ -102,6 +143,45 @@ pub enum Error {
         /// Why.
         #[source]
         source: pcr11::Error,
+    },
+    /// A file is not from whom it has to be.
+    #[error("{}", path.display())]
+    Verify {
+        /// As the user named it, or as it was found.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: authenticode::Error,
+    },
+    /// A file that says what to trust can't be used.
+    #[error("{}", path.display())]
+    Trust {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: TrustError,
+    },
+    /// Something is denied, but nothing is trusted.
+    #[error("{option} only denies what is trusted otherwise: give --verify or --allow-hash too")]
+    NothingTrusted {
+        /// The option.
+        option: &'static str,
+    },
+    /// Signatures of PCR values can't be held against anything.
+    #[error("{}", path.display())]
+    Pcrsig {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: pcrsig::Error,
+    },
+    /// There are none.
+    #[error("{}: there is no section .pcrsig to check", path.display())]
+    NoPcrsig {
+        /// As the user named the UKI.
+        path: PathBuf,
     },
     /// The machine asked for can't be.
     #[error("the machine asked for can't be")]
@@ -149,18 +229,34 @@ impl Error {
             | Self::Uki { source: uki::Error::Read(_), .. }
             | Self::Handed { source: handed::Error::Read { .. }, .. }
             | Self::Addon { source: addon::Error::Read { .. }, .. }
-            | Self::Measure { source: pcr11::Error::Read { .. }, .. } => exit::IO,
+            | Self::Measure { source: pcr11::Error::Read { .. }, .. }
+            | Self::Inspect {
+                source: inspection::Error::Read(_) | inspection::Error::Headers(uki::Error::Read(_)),
+                ..
+            }
+            | Self::Pcrsig { source: pcrsig::Error::Read { .. }, .. } => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
+            Self::Verify { source, .. } if verify::is_io(source) => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_usage() => exit::USAGE,
             Self::Refused { .. }
+            | Self::Verify { .. }
+            | Self::Pcrsig { .. }
+            | Self::NoPcrsig { .. }
+            | Self::Trust { .. }
             | Self::Uki { .. }
             | Self::Handed { .. }
             | Self::Addon { .. }
             | Self::Credential { .. }
             | Self::Measure { .. }
+            | Self::Inspect { .. }
+            | Self::NoSection { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
-            Self::Machine(_) | Self::SameFile { .. } => exit::USAGE,
+            Self::Machine(_)
+            | Self::SameFile { .. }
+            | Self::BinaryToTerminal { .. }
+            | Self::NothingTrusted { .. } => exit::USAGE,
+            Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),
             Self::Host { .. } => exit::BUG,
         }
@@ -173,7 +269,18 @@ impl Error {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
             }
+            Self::Verify { source: authenticode::Error::Unsigned { digest }, path } => {
+                let path = path.display();
+                Some(format!(
+                    "sign it, as with sbsign --key KEY --cert CERT.pem --output {path} {path}, or \
+                     give --allow-hash {digest}"
+                ))
+            }
+            Self::Verify { source: authenticode::Error::Untrusted { .. }, .. } => {
+                Some("give --verify the certificate of the signer, or of who vouches for it".into())
+            }
             Self::Engine(error) => error.hint(),
+            Self::BinaryToTerminal { .. } => Some("name a file with -o".into()),
             _ => None,
         }
     }

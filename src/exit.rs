@@ -1,5 +1,9 @@
 //! The exit statuses of `ukivm`, all in one place.
 
+use crate::outcome::Signal;
+
+/// `diff`, which runs no guest: something differs.
+pub const DIFFERS: u8 = 1;
 /// The largest status that the guest itself can give.
 pub const GUEST_STATUS_MAX: u8 = 63;
 /// A command line that can't be (`EX_USAGE`).
@@ -28,3 +32,13 @@ pub const HUNG_UP: u8 = 129;
 pub const INTERRUPTED: u8 = 130;
 /// SIGTERM.
 pub const TERMINATED: u8 = 143;
+
+/// The status of a run that a signal ended.
+#[must_use]
+pub fn of_signal(signal: Signal) -> u8 {
+    match signal {
+        Signal::Int => INTERRUPTED,
+        Signal::Term => TERMINATED,
+        Signal::Hup => HUNG_UP,
+    }
+}

@@ -2,12 +2,13 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use firmware_less::{plan::FileId, read_at::ReadAt};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use thiserror::Error;
 
 /// Why a file can't be used.
@@ -56,6 +57,21 @@ impl OpenFile {
     }
 }
 
+impl OpenFile {
+    /// A copy in memory, of the bytes that are there now and that nothing can change
+    /// afterwards, under the same name.
+    pub fn private_copy(&self) -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let mut copy = File::from(memfd_create("ukivm-private", flags)?);
+        let len = io::copy(&mut (&self.file).take(self.len), &mut copy)?;
+        fcntl_add_seals(
+            &copy,
+            SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+        )?;
+        Ok(Self { path: self.path.clone(), file: copy, len })
+    }
+}
+
 fn kind(file_type: std::fs::FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt as _;
     if file_type.is_dir() {
@@ -90,6 +106,17 @@ impl Files {
     pub fn push(&mut self, file: OpenFile) -> FileId {
         self.files.push(file);
         FileId(self.files.len().saturating_sub(1))
+    }
+
+    /// Adds all of `others` at the end.
+    pub fn append(&mut self, mut others: Self) {
+        self.files.append(&mut others.files);
+    }
+
+    /// The number of the file that is added next.
+    #[must_use]
+    pub fn next_id(&self) -> FileId {
+        FileId(self.files.len())
     }
 
     /// The UKI.

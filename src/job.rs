@@ -15,10 +15,11 @@ use firmware_less::{
     read_at::fetch_prefix,
     uki::{
         Addon, Reading, Uki,
+        authenticode::Trust,
         handed::{self, CREDENTIAL_MAX, Console, Credential, Handed, Input},
         reading::Addons,
     },
-    verdict::{self, Accepted, Refusal},
+    verdict::{self, Accepted, Cause, Refusal},
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -29,6 +30,7 @@ use crate::{
     error::Error,
     files::{Files, OpenFile},
     messages::say,
+    verify::{self, Origin},
 };
 
 /// A UKI, and how it is to be booted.
@@ -36,6 +38,8 @@ use crate::{
 pub struct Job {
     /// The UKI and the user's own files.
     pub files: Files,
+    /// What was verified, the UKI first; nothing where nothing had to be.
+    pub verified: Vec<Origin>,
     /// The UKI.
     pub uki: Uki,
     /// What its kernel is to be given.
@@ -49,8 +53,8 @@ pub struct Job {
 impl Job {
     /// Opens and reads what `options` name.
     pub fn open(options: &JobOptions) -> Result<Self, Error> {
-        let mut files = Files::default();
-        open(&mut files, &options.image)?;
+        let mut files = Opening::new(verify::trust(&options.verify)?);
+        files.uki(options)?;
         let choice = handed::Choice {
             profile: options.handed.profile.clone(),
             cmdline: options.cmdline.clone(),
@@ -59,13 +63,14 @@ impl Job {
             initrds: initrds(&mut files, options)?,
             addons: addons(&mut files, options)?,
             credentials: credentials(options)?,
-            enforced: false,
+            enforced: files.trust.is_some(),
         };
+        let Opening { files, verified, .. } = files;
         let reading = options.handed.reading();
         let Accepted { uki, handed, kernel } = Accepted::read(files.uki(), reading, &choice)
             .map_err(|refusal| refused(files.uki(), refusal, &choice))?;
         let kexec = kexec::Options { flavour: options.flavour.into(), seed: seed(options)? };
-        Ok(Self { files, uki, handed, kernel, kexec })
+        Ok(Self { files, verified, uki, handed, kernel, kexec })
     }
 
     /// The plan for `machine`, sealed with a digest if that is wanted.
@@ -112,28 +117,87 @@ pub fn machine(options: &JobOptions) -> Result<Machine, Error> {
     Ok(machine.with_leaf_size(options.leaf_size.into()).with_five_level(options.five_level))
 }
 
-fn open(files: &mut Files, path: &Path) -> Result<FileId, Error> {
-    let file =
-        OpenFile::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-    Ok(files.push(file))
+/// The job's files while they are opened, and whom some of them must come from.
+struct Opening {
+    files: Files,
+    trust: Option<Trust>,
+    verified: Vec<Origin>,
+}
+
+impl Opening {
+    fn new(trust: Option<Trust>) -> Self {
+        Self { files: Files::default(), trust, verified: Vec::new() }
+    }
+
+    /// Opens the UKI.
+    ///
+    /// In the order of `kexec_file_load(2)` (kernel/kexec_file.c,
+    /// `kimage_file_prepare_segments`): what is no UKI at all is refused before its
+    /// signature is looked at, and that before initrd and command line are.
+    fn uki(&mut self, options: &JobOptions) -> Result<(), Error> {
+        let file = open(&options.image)?;
+        let profile = options.handed.profile.clone();
+        let choice = handed::Choice { profile, ..handed::Choice::default() };
+        let probe = || Accepted::read(&file, options.handed.reading(), &choice);
+        if self.trust.is_some()
+            && let Err(refusal) = probe()
+            && matches!(refusal.cause, Cause::Uki(_) | Cause::Kernel(_))
+        {
+            return Err(refused(&file, refusal, &choice));
+        }
+        let file = self.admitted(file)?;
+        self.files.push(file);
+        Ok(())
+    }
+
+    /// Opens a file that nobody signs.
+    fn unsigned(&mut self, path: &Path) -> Result<FileId, Error> {
+        Ok(self.files.push(open(path)?))
+    }
+
+    /// The file, if anybody may have made it; or else what it is now, where nobody
+    /// can change it any more, if it is from whom it must be.
+    fn admitted(&mut self, file: OpenFile) -> Result<OpenFile, Error> {
+        let Some(trust) = &self.trust else { return Ok(file) };
+        let failed = |source| Error::Read { path: file.path.clone(), source };
+        let copy = file.private_copy().map_err(failed)?;
+        self.verified.push(verify::verify(&copy, trust)?);
+        Ok(copy)
+    }
+}
+
+/// Opens a file of the job.
+pub(crate) fn open(path: &Path) -> Result<OpenFile, Error> {
+    OpenFile::open(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 /// The user's own initrd parts, each a whole file.
-fn initrds(files: &mut Files, options: &JobOptions) -> Result<Vec<FileSlice>, Error> {
+fn initrds(files: &mut Opening, options: &JobOptions) -> Result<Vec<FileSlice>, Error> {
     let whole = |path: &PathBuf| {
-        let file = open(files, path)?;
-        let len = files.get(file).map_or(0, |open| open.len);
+        let file = files.unsigned(path)?;
+        let len = files.files.get(file).map_or(0, |open| open.len);
         Ok(FileSlice { file, range: FileRange::first(len) })
     };
     options.initrd.iter().map(whole).collect()
 }
 
 /// The addons beside the UKI, if wanted, and those that were named.
-fn addons(files: &mut Files, options: &JobOptions) -> Result<Vec<Addon>, Error> {
+fn addons(files: &mut Opening, options: &JobOptions) -> Result<Vec<Addon>, Error> {
+    check_addons_have_a_place(files.files.uki(), options)?;
+    let paths = addon_paths(&options.image, options.handed.addons, &options.handed.addon)?;
+    paths.iter().map(|path| addon(files, path)).collect()
+}
+
+/// Where the addons beside the UKI at `image` are, if wanted, and those that were
+/// named.
+pub(crate) fn addon_paths(
+    image: &Path,
+    beside: bool,
+    named: &[PathBuf],
+) -> Result<Vec<PathBuf>, Error> {
     let mut paths = Vec::new();
-    check_addons_have_a_place(files.uki(), options)?;
-    if options.handed.addons {
-        let path = folder(&options.image);
+    if beside {
+        let path = folder(image);
         match in_folder(&path) {
             Ok(found) => paths = found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -142,8 +206,8 @@ fn addons(files: &mut Files, options: &JobOptions) -> Result<Vec<Addon>, Error> 
             Err(source) => return Err(Error::Read { path, source }),
         }
     }
-    paths.extend(options.handed.addon.iter().cloned());
-    paths.into_iter().map(|path| addon(files, path)).collect()
+    paths.extend(named.iter().cloned());
+    Ok(paths)
 }
 
 /// Whether the reading knows addons, if the user asks for those that may be there.
@@ -160,13 +224,21 @@ fn check_addons_have_a_place(image: &OpenFile, options: &JobOptions) -> Result<(
     Err(Error::Refused { path: image.path.clone(), refusal, accepting })
 }
 
-fn addon(files: &mut Files, path: PathBuf) -> Result<Addon, Error> {
-    let id = open(files, &path)?;
-    let file = files.get(id).ok_or_else(|| Error::Read {
-        path: path.clone(),
-        source: io::ErrorKind::NotFound.into(),
-    })?;
-    Addon::read(file, id).map_err(|source| Error::Addon { path, source })
+/// An addon, from whom it must be: what it adds is read from what was verified.
+fn addon(files: &mut Opening, path: &Path) -> Result<Addon, Error> {
+    let file = open(path)?;
+    let id = files.files.next_id();
+    let read = |file: &OpenFile| {
+        Addon::read(file, id).map_err(|source| Error::Addon { path: path.to_owned(), source })
+    };
+    // As with the UKI, what is no addon at all is refused first.
+    let mut addon = read(&file)?;
+    let file = files.admitted(file)?;
+    if files.trust.is_some() {
+        addon = read(&file)?;
+    }
+    files.files.push(file);
+    Ok(addon)
 }
 
 /// The user's credentials, whole: they are small.

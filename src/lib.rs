@@ -65,3 +65,5 @@ pub mod report;
 pub mod session;
 mod signals;
 pub mod timeline;
+pub mod verify;
+pub mod visible;

@@ -5,7 +5,7 @@ use std::{panic::catch_unwind, process::ExitCode, time::Instant};
 use clap::Parser as _;
 use ukivm::{
     cli::{Cli, Command},
-    commands::{doctor, measure, plan, run},
+    commands::{diff, doctor, inspect, measure, plan, run},
     error::Error,
     exit,
     messages::{chain, say},
@@ -28,6 +28,8 @@ fn command(command: &Command, start: Instant) -> Result<ExitCode, Error> {
     let status = match command {
         Command::Run(options) => run::run(options, start),
         Command::Plan(options) => plan::run(options),
+        Command::Inspect(options) => inspect::run(options),
+        Command::Diff(options) => diff::run(options),
         Command::Measure(options) => measure::run(options),
         Command::Doctor(options) => doctor::run(options),
     };

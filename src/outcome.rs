@@ -74,9 +74,7 @@ impl End {
             Self::Panic => crate::exit::PANIC,
             Self::TripleFault => crate::exit::TRIPLE_FAULT,
             Self::TimeLimit => crate::exit::TIME_LIMIT,
-            Self::Interrupted { signal: Signal::Int } => crate::exit::INTERRUPTED,
-            Self::Interrupted { signal: Signal::Term } => crate::exit::TERMINATED,
-            Self::Interrupted { signal: Signal::Hup } => crate::exit::HUNG_UP,
+            Self::Interrupted { signal } => crate::exit::of_signal(*signal),
             Self::ConsoleClosed => crate::exit::IO,
             Self::EngineFailure { .. } => crate::exit::ENGINE_FAILURE,
         }

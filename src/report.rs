@@ -11,6 +11,7 @@ use crate::{
     job::Job,
     outcome::{CrashReport, End, Exits, Outcome},
     timeline::{GuestMilestone, Milestone, Timeline, micros},
+    verify::Origin,
 };
 
 /// The version of the JSON form: it grows only when something is taken away or
@@ -28,6 +29,9 @@ pub struct RunReport<'a> {
     pub image: String,
     /// Whose reading of the UKI applied.
     pub reading: Reading,
+    /// What was verified, the UKI first; not there where nothing was.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub verified: &'a [Origin],
     /// How it ended.
     pub outcome: &'a End,
     /// The exit status of the program.
@@ -101,7 +105,7 @@ impl<'a> RunReport<'a> {
     /// The report of one run.
     #[must_use]
     pub fn new(
-        job: &Job,
+        job: &'a Job,
         engine: &'a Engine,
         load: &Load<'_>,
         outcome: &'a Outcome,
@@ -115,6 +119,7 @@ impl<'a> RunReport<'a> {
             ukivm: env!("CARGO_PKG_VERSION"),
             image: job.files.uki().path.display().to_string(),
             reading: job.uki.reading(),
+            verified: &job.verified,
             outcome: &outcome.end,
             exit_status: outcome.end.run_status(),
             engine,

@@ -12,10 +12,14 @@
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// In what two UKIs differ.
+mod diff;
 /// The same UKIs by firmware and systemd-stub, and without.
 mod firmware;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
+/// What ukivm says of a UKI: golden text, JSON, sections extracted.
+mod inspect;
 /// The KVM engine, on guests of a few instructions.
 mod kvm;
 /// How runs end, and what is left when they have.
@@ -34,3 +38,7 @@ mod support;
 mod tcg;
 /// The console on a terminal.
 mod terminal;
+/// What ukify says of a UKI, and what ukivm says of it.
+mod ukify;
+/// Whom a UKI must come from, and what follows from that.
+mod verify;

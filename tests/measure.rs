@@ -6,10 +6,17 @@ mod systemd;
 
 use std::fs;
 
-use firmware_less::testing::uki;
+use firmware_less::{
+    testing::{Image, bzimage, uki},
+    uki::{
+        Uki,
+        pcr11::{Bank, Pcr11, PhasePath},
+        pcrsig::policy,
+    },
+};
 use serde_json::{Value, json};
 
-use crate::support::{Ran, Scratch};
+use crate::support::{Ran, Scratch, skip};
 
 /// Nothing but a kernel that is not one: nobody boots it.
 fn scratch() -> Scratch {
@@ -98,4 +105,109 @@ fn what_cannot_be_measured_is_refused_as_elsewhere() {
     refused(&["foo.efi", "--profile=1"], 65, "foo.efi: there is no profile 1: this UKI has no");
     scratch.file("addon.efi", uki().section(".cmdline", "a").build());
     refused(&["addon.efi"], 65, "addon.efi: the file is an addon");
+}
+
+/// A UKI with a signature of its value after `enter-initrd`, by openssl.
+///
+/// Made with what anybody would use, not with what checks it.
+fn with_pcrsig(scratch: &Scratch, measured: &Image) -> Option<Image> {
+    let script = "set -e
+        openssl genrsa -out key.pem 2048
+        openssl rsa -in key.pem -pubout -out public.pem
+        openssl rsa -in key.pem -RSAPublicKey_out -outform DER | sha256sum | cut -c1-64 >pkfp
+        openssl dgst -sha256 -sign key.pem policy | base64 -w0 >sig";
+    let key = |image: Image| {
+        image.section(".pcrpkey", fs::read(scratch.path().join("public.pem")).expect("a key"))
+    };
+    let run = || {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", script]).current_dir(scratch.path()).output().expect("a shell")
+    };
+    scratch.file("policy", []);
+    if !run().status.success() {
+        return None;
+    }
+    let text = |name| fs::read_to_string(scratch.path().join(name)).expect("a file");
+    let public = text("public.pem");
+    let file = key(measured.clone()).build();
+    let values = {
+        let uki = Uki::read(&file).expect("a UKI");
+        Pcr11::read(&file, &uki.profile(0).expect("profile 0"), &[Bank::Sha256]).expect("values")
+    };
+    let Ok(path) = "enter-initrd".parse::<PhasePath>();
+    let pol = policy(&values[0].after(&path));
+    let byte = |at| u8::from_str_radix(&pol[at..at + 2], 16).expect("hex");
+    scratch.file("policy", (0..64).step_by(2).map(byte).collect::<Vec<_>>());
+    let sign = "openssl dgst -sha256 -sign key.pem policy | base64 -w0";
+    let mut shell = std::process::Command::new("sh");
+    let signed = shell.args(["-c", sign]).current_dir(scratch.path()).output().expect("a shell");
+    let sig = String::from_utf8(signed.stdout).expect("Base64");
+    assert_eq!(text("public.pem"), public);
+    let entry = json!({ "pcrs": [11], "pkfp": text("pkfp").trim(), "pol": pol, "sig": sig });
+    Some(key(measured.clone()).section(".pcrsig", json!({ "sha256": [entry] }).to_string()))
+}
+
+#[test]
+fn signatures_of_values_are_held_against_the_content() {
+    let scratch = Scratch::new();
+    let Some(image) = with_pcrsig(&scratch, &uki().section(".linux", "KERNEL")) else {
+        return skip("measure::signatures_of_values_are_held_against_the_content", "no openssl");
+    };
+    scratch.file("foo.efi", image.build());
+    let check =
+        |options: &[&str]| scratch.ukivm(["measure", "--check", "foo.efi"].iter().chain(options));
+    let ran = check(&[]);
+    assert_eq!(
+        (ran.status, ran.stdout.as_str()),
+        (Some(0), "sha256 enter-initrd: good\n"),
+        "{ran:?}"
+    );
+    let report: Value = serde_json::from_str(&check(&["--json"]).stdout).expect("JSON");
+    assert_eq!((&report[0]["phase"], &report[0]["good"]), (&json!("enter-initrd"), &json!(true)));
+    let values = scratch.ukivm(["measure", "foo.efi"]);
+    assert!(values.stderr.ends_with("ukivm: .pcrsig: all 1 signatures are good\n"), "{values:?}");
+
+    scratch.file("foo.efi", image.section(".cmdline", "changed").build());
+    let ran = check(&[]);
+    assert_eq!(ran.status, Some(65), "{ran:?}");
+    assert!(ran.stdout.ends_with("is of no content here after any known phase path\n"), "{ran:?}");
+    let values = scratch.ukivm(["measure", "foo.efi"]);
+    assert_eq!(values.status, Some(0), "{values:?}");
+    assert!(values.stderr.contains("ukivm: warning: .pcrsig: sha256 policy "), "{values:?}");
+    let json = scratch.ukivm(["measure", "--json", "foo.efi"]);
+    assert_eq!(json.stderr, "");
+}
+
+#[test]
+fn a_description_says_whether_the_signatures_of_values_are_good() {
+    let scratch = Scratch::new();
+    let Some(image) = with_pcrsig(&scratch, &uki().section(".linux", bzimage().build())) else {
+        return skip(
+            "measure::a_description_says_whether_the_signatures_of_values_are_good",
+            "no openssl",
+        );
+    };
+    let describe = |image: &Image| {
+        scratch.file("foo.efi", image.build());
+        let text = scratch.ukivm(["inspect", "foo.efi"]).stdout;
+        let json = scratch.ukivm(["inspect", "--json", "foo.efi"]).stdout;
+        (text, serde_json::from_str::<Value>(&json).expect("JSON")["_pcrsig"].clone())
+    };
+    let (text, report) = describe(&image);
+    assert!(text.contains("\n  .pcrsig: all signatures are good (1)\n"), "{text}");
+    assert_eq!(report["good"], true);
+    let (text, report) = describe(&image.section(".cmdline", "changed"));
+    assert!(text.contains(": is of no content here after any known phase path\n"), "{text}");
+    let wrong = json!(["is of no content here after any known phase path"]);
+    assert_eq!((&report["good"], &report["signatures"][0]["wrong"]), (&json!(false), &wrong));
+    let (text, report) = describe(&uki().section(".linux", "KERNEL").section(".pcrsig", "{"));
+    assert!(text.contains("\n  .pcrsig: "), "{text}");
+    assert!(report["error"].is_string(), "{report}");
+}
+
+#[test]
+fn signatures_that_are_not_there_cannot_be_checked() {
+    let ran = scratch().ukivm(["measure", "--check", "foo.efi"]);
+    assert_eq!(ran.status, Some(65), "{ran:?}");
+    assert!(ran.stderr.contains("foo.efi: there is no section .pcrsig to check"), "{ran:?}");
 }

@@ -2,25 +2,18 @@
 
 use serde_json::Value;
 
-use crate::support::{Scratch, sound_uki};
+use crate::support::{Scratch, is_as_kept, sound_uki};
 
 /// So that the same plan comes out every time.
 const SEED: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// Compares what `arguments` print with the text kept in `tests/plans`.
-///
-/// With UKIVM_BLESS set, keeps what they print instead.
 fn golden(name: &str, arguments: &[&str]) {
     let scratch = Scratch::new();
     scratch.file("foo.efi", sound_uki());
     let ran = scratch.ukivm(["plan", "--rng-seed", SEED, "foo.efi"].iter().chain(arguments));
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
-    let path = format!("{}/tests/plans/{name}", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("UKIVM_BLESS").is_some() {
-        std::fs::write(&path, &ran.stdout).expect("a place for the text");
-    }
-    let kept = std::fs::read_to_string(&path).expect("the text that was kept");
-    assert!(ran.stdout == kept, "not as in {path}; it is now:\n{}", ran.stdout);
+    is_as_kept(&format!("plans/{name}"), &ran.stdout);
 }
 
 #[test]

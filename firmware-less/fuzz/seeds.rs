@@ -3,7 +3,11 @@
 
 use std::{fs, io};
 
-use firmware_less::testing::{Image, bzimage, uki};
+use firmware_less::testing::{
+    Image, bzimage,
+    signing::{Pkcs7, Signatory},
+    uki,
+};
 
 fn main() -> io::Result<()> {
     fs::create_dir_all("corpus/uki")?;
@@ -11,7 +15,24 @@ fn main() -> io::Result<()> {
     for (name, image) in images() {
         fs::write(format!("corpus/uki/{name}"), image.build())?;
     }
+    fs::create_dir_all("corpus/signature")?;
+    for (name, bytes) in signatures() {
+        fs::write(format!("corpus/signature/{name}"), bytes)?;
+    }
     fs::write("corpus/bzimage/plain", bzimage().build())
+}
+
+/// What the target of signatures takes for one thing or another.
+fn signatures() -> [(&'static str, Vec<u8>); 4] {
+    let root = Signatory::root("root");
+    let signer = root.signer("signer");
+    let image = uki().section(".sbat", "sbat,1\n").section(".linux", "kernel").build();
+    [
+        ("signature", Pkcs7::of(&image, &signer, &[&root]).build(&signer)),
+        ("certificates", root.pem().into_bytes()),
+        ("hashes", b"00".repeat(32)),
+        ("generations", b"sbat,1,2024010900\nshim,4\n".to_vec()),
+    ]
 }
 
 fn images() -> [(&'static str, Image); 3] {

@@ -45,7 +45,7 @@ const MAGIC: [(&[u8], FileFormat); 14] = [
     (b"\x1f\x8b", FileFormat::Compressed("gzip")),
     (b"\xfd7zXZ\0", FileFormat::Compressed("xz")),
     (b"\x28\xb5\x2f\xfd", FileFormat::Compressed("zstd")),
-    (b"\x04\x22\x4d\x18", FileFormat::Compressed("lz4")),
+    (b"\x04\x22\x4d\x18", FileFormat::Compressed("lz4 (frames)")),
     (b"\x02\x21\x4c\x18", FileFormat::Compressed("lz4")),
     (b"BZh", FileFormat::Compressed("bzip2")),
     (b"\x5d\0\0", FileFormat::Compressed("lzma")),

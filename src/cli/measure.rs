@@ -29,6 +29,11 @@ pub struct MeasureOptions {
     #[arg(long, value_name = "PATH")]
     pub phase: Vec<PhasePath>,
 
+    /// Instead of values, say of each signature in .pcrsig whether it fits the UKI's own content
+    /// and the key in .pcrpkey; exit with 65 where one does not, or there is none
+    #[arg(long, conflicts_with = "bank")]
+    pub check: bool,
+
     /// Print JSON, or write it to FILE
     #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
     #[arg(default_missing_value = STANDARD_OUTPUT)]

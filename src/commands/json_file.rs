@@ -1,102 +1,62 @@
-//! A file that is to hold JSON: settled before the work is done, and whole or
-//! not there afterwards.
+//! A file that is to hold JSON.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{fmt::Write as _, path::Path};
 
-use rustix::fs::{Access, access};
 use serde::Serialize;
 
-use super::print;
-use crate::{cli::STANDARD_OUTPUT, error::Error, files::Files};
+use super::output_file::OutputFile;
+use crate::{error::Error, files::Files};
 
 /// Where the JSON goes.
 #[derive(Debug)]
-pub(super) struct JsonFile {
-    path: PathBuf,
-    target: Target,
-}
-
-#[derive(Debug)]
-enum Target {
-    StandardOutput,
-    /// A link, a pipe or a device: written as it is, never replaced.
-    InPlace(File),
-    /// A plain file: replaced when all is written.
-    Part(PathBuf),
-}
+pub(super) struct JsonFile(OutputFile);
 
 impl JsonFile {
     /// Settles that `path` can be written, and is none of `files`. What an earlier
     /// run left there is gone from now on.
     pub(super) fn prepare(path: &Path, files: &Files) -> Result<Self, Error> {
-        let failed = |source| Error::Write { path: path.to_owned(), source };
-        if path == Path::new(STANDARD_OUTPUT) {
-            return Ok(Self { path: path.to_owned(), target: Target::StandardOutput });
-        }
-        if is_one_of(path, files) {
-            return Err(Error::SameFile { path: path.to_owned() });
-        }
-        let target = match fs::symlink_metadata(path) {
-            Ok(metadata) if !metadata.is_file() => Target::InPlace(open(path).map_err(failed)?),
-            _ => Target::Part(part(path).map_err(failed)?),
-        };
-        Ok(Self { path: path.to_owned(), target })
+        OutputFile::prepare(path, files).map(Self)
     }
 
     /// Writes `value`.
     pub(super) fn write(self, value: &impl Serialize) -> Result<(), Error> {
-        let failed = |source| Error::Write { path: self.path.clone(), source };
-        let text = serde_json::to_string_pretty(value).map_err(|error| failed(error.into()))?;
-        let text = text + "\n";
-        match &self.target {
-            Target::StandardOutput => print(&text),
-            Target::InPlace(file) => {
-                let mut file = file;
-                file.write_all(text.as_bytes()).map_err(failed)
-            }
-            Target::Part(part) => {
-                fs::write(part, &text).and_then(|()| fs::rename(part, &self.path)).map_err(failed)
-            }
-        }
+        let text = serde_json::to_string_pretty(value).map_err(|error| Error::Write {
+            path: self.0.path().to_owned(),
+            source: error.into(),
+        })?;
+        self.0.write(|sink| sink.put((ascii(&text) + "\n").as_bytes()))
     }
 }
 
-impl Drop for JsonFile {
-    fn drop(&mut self) {
-        if let Target::Part(part) = &self.target {
-            // It has its final name, was never made, or nobody wants it.
-            fs::remove_file(part).ok();
+/// The same JSON with everything escaped that is not printable ASCII, as Python's
+/// json module and so ukify write it: none of it does anything to a terminal.
+///
+/// Outside of strings JSON is ASCII, and what is below a blank has been escaped.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() && c != '\x7f' {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
         }
     }
+    text
 }
 
-/// Whether `path` leads to a file of the job.
-fn is_one_of(path: &Path, files: &Files) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let Ok(target) = fs::metadata(path).map(identity) else { return false };
-    files.iter().any(|open| open.file.metadata().is_ok_and(|own| identity(own) == target))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Opens what is there. A pipe that nobody reads is an error, not a wait.
-fn open(path: &Path) -> io::Result<File> {
-    let file =
-        File::options().write(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?;
-    Ok(file)
-}
-
-/// A name beside `path` that no other run uses. Nothing is made there yet, so
-/// nothing is left where the run is killed.
-fn part(path: &Path) -> io::Result<PathBuf> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?;
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(path.with_added_extension(format!("{}.part", std::process::id()))),
+    #[test]
+    fn what_is_not_ascii_is_escaped_and_means_the_same() {
+        let json = serde_json::to_string("\u{1f427} é\u{9b}\x7f\x1b").expect("JSON");
+        let escaped = ascii(&json);
+        assert_eq!(escaped, r#""\ud83d\udc27 \u00e9\u009b\u007f\u001b""#);
+        let back: String = serde_json::from_str(&escaped).expect("JSON");
+        assert_eq!(back, "\u{1f427} é\u{9b}\x7f\x1b");
     }
 }

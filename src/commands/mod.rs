@@ -1,8 +1,11 @@
 //! One file a command. Each takes its options and gives an exit status.
 
+pub mod diff;
 pub mod doctor;
+pub mod inspect;
 mod json_file;
 pub mod measure;
+mod output_file;
 pub mod plan;
 pub mod run;
 
@@ -21,6 +24,9 @@ fn tell(job: &Job) {
     let reading = job.uki.reading();
     if reading != Reading::default() {
         say(&format!("read as {reading}: {}", reading.title()));
+    }
+    for origin in &job.verified {
+        say(&origin.to_string());
     }
     for note in &job.handed.notes {
         say(&match note {

@@ -20,6 +20,7 @@ use crate::{
     files::Files,
     job::{self, Job, Planned},
     report::SCHEMA,
+    verify::Origin,
 };
 
 /// The name of the initrd's placement.
@@ -30,6 +31,8 @@ struct Report<'a> {
     schema: u32,
     image: String,
     reading: Reading,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    verified: &'a [Origin],
     cmdline: String,
     digest: Option<String>,
     warnings: Vec<String>,
@@ -56,6 +59,7 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         schema: SCHEMA,
         image: options.job.image.display().to_string(),
         reading: job.uki.reading(),
+        verified: &job.verified,
         cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
         digest: digest.map(|digest| hex(&digest)),
         initrd: parts(&job.handed),

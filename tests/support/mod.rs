@@ -97,6 +97,18 @@ pub(crate) fn built(test: &str, product: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Compares `text` with what is kept in `tests/` under `name`.
+///
+/// With UKIVM_BLESS set, keeps it instead.
+pub(crate) fn is_as_kept(name: &str, text: &str) {
+    let path = format!("{}/tests/{name}", env!("CARGO_MANIFEST_DIR"));
+    if env::var_os("UKIVM_BLESS").is_some() {
+        fs::write(&path, text).expect("a place for the text");
+    }
+    let kept = fs::read_to_string(&path).expect("the text that was kept");
+    assert!(text == kept, "not as in {path}; it is now:\n{text}");
+}
+
 /// The engines that can run a guest of a few instructions here. For each that
 /// can't, `test` is noted as skipped.
 pub(crate) fn engines(test: &str) -> Vec<&'static str> {

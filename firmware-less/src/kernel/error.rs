@@ -139,7 +139,8 @@ pub enum Error {
 }
 
 /// A version of the boot protocol as its documentation writes it.
-fn protocol(version: u16) -> String {
+#[must_use]
+pub fn protocol(version: u16) -> String {
     format!("{}.{:02}", version >> 8, version & 0xff)
 }
 

@@ -2,6 +2,8 @@
 
 mod bzimage;
 mod error;
+mod version;
 
 pub use bzimage::Kernel;
-pub use error::Error;
+pub use error::{Error, protocol};
+pub use version::version;

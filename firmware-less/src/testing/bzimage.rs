@@ -9,10 +9,14 @@ use super::put;
 #[derive(Clone, Debug)]
 pub struct BzImage {
     header: setup_header,
+    version: &'static str,
     protected_mode: Vec<u8>,
     after: Vec<u8>,
     len: Option<usize>,
 }
+
+/// Where a kernel's version text is, if it has one.
+const VERSION_AT: u16 = 0x400;
 
 /// A small kernel with the header of a distribution's.
 #[must_use]
@@ -38,7 +42,7 @@ pub fn bzimage() -> BzImage {
         init_size: 3 << 20,
         ..setup_header::default()
     };
-    BzImage { header, protected_mode: vec![0x90; 0x400], after: Vec::new(), len: None }
+    BzImage { header, version: "", protected_mode: vec![0x90; 0x400], after: Vec::new(), len: None }
 }
 
 impl BzImage {
@@ -46,6 +50,14 @@ impl BzImage {
     #[must_use]
     pub fn with(mut self, edit: impl FnOnce(&mut setup_header)) -> Self {
         edit(&mut self.header);
+        self
+    }
+
+    /// The same kernel, saying that of its version.
+    #[must_use]
+    pub fn version(mut self, text: &'static str) -> Self {
+        self.header.kernel_version = VERSION_AT - 0x200;
+        self.version = text;
         self
     }
 
@@ -80,6 +92,7 @@ impl BzImage {
         }
         let mut image = vec![0; (usize::from(sectors) + 1) * 512];
         put(&mut image, 0x1f1, self.header.as_slice());
+        put(&mut image, VERSION_AT.into(), self.version.as_bytes());
         image.extend(self.protected_mode);
         image.resize(image.len().next_multiple_of(16), 0);
         image.extend(self.after);

@@ -13,6 +13,8 @@
 mod bzimage;
 mod image;
 mod random;
+pub mod rsa;
+pub mod signing;
 mod soundness;
 
 pub use bzimage::{BzImage, bzimage};

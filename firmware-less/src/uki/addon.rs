@@ -128,6 +128,12 @@ impl Release {
         let text = String::from_utf8_lossy(raw);
         Self(text.trim_matches(|c: char| c == '\0' || c.is_whitespace()).to_owned())
     }
+
+    /// The version as it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl std::fmt::Display for Release {

@@ -9,9 +9,21 @@ use std::str::Utf8Error;
 /// invalid UTF-8 is refused, where the stub drops it silently; and characters
 /// past U+FFFF stay, where the stub loses them on its way over UTF-16.
 pub fn mangle(raw: &[u8]) -> Result<String, Utf8Error> {
-    let until_nul = raw.split(|&byte| byte == 0).next().unwrap_or_default();
-    let text = str::from_utf8(until_nul)?;
-    Ok(text.trim_matches(is_blank).replace(is_blank, " "))
+    str::from_utf8(until_nul(raw)).map(without_controls)
+}
+
+/// The same with invalid UTF-8 replaced: for people, never for a kernel.
+#[must_use]
+pub fn mangle_lossily(raw: &[u8]) -> String {
+    without_controls(&String::from_utf8_lossy(until_nul(raw)))
+}
+
+fn until_nul(raw: &[u8]) -> &[u8] {
+    raw.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+fn without_controls(text: &str) -> String {
+    text.trim_matches(is_blank).replace(is_blank, " ")
 }
 
 /// What the stub takes for white space.

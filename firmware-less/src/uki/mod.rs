@@ -7,26 +7,31 @@
 mod description;
 mod error;
 mod identify;
+mod os_release;
 mod pe;
+mod pem;
 mod profile;
 mod section;
 mod strict;
 
 pub mod addon;
+pub mod authenticode;
 pub mod cmdline;
 pub mod cpio;
 pub mod handed;
 pub mod pcr11;
+pub mod pcrsig;
 pub mod reading;
 pub mod selector;
 
-pub use addon::Addon;
+pub use addon::{Addon, Release};
 pub use description::Description;
 pub use error::Error;
 pub use handed::Handed;
 pub use identify::{Machine, WrongFile};
+pub use os_release::OsRelease;
 pub use pe::Headers;
-pub use profile::{Profile, Sections};
+pub use profile::{Division, Profile, Sections};
 pub use reading::Reading;
 pub use section::{Name, RawName, Section};
 pub use selector::Selector;
@@ -45,8 +50,7 @@ use crate::{read_at::ReadAt, uki::reading::Absent};
 pub struct Uki {
     reading: Reading,
     headers: Headers,
-    /// Where in the section table each profile begins, ascending.
-    profiles: Vec<usize>,
+    profiles: Division,
 }
 
 impl Uki {
@@ -68,7 +72,7 @@ impl Uki {
     pub fn new(headers: Headers, reading: Reading) -> Result<Self, Error> {
         let absent = reading.rules().payload.absent;
         strict::check(&headers, reading.rules())?;
-        let uki = Self { reading, profiles: profile::starts(&headers.sections), headers };
+        let uki = Self { reading, profiles: Division::of(&headers.sections), headers };
         let mut kernels = uki.sections().iter().filter(|section| section.is(Name::Linux));
         let counts = |section: &Section| absent != Absent::Empty || section.is_set();
         if kernels.any(counts) { Ok(uki) } else { Err(Error::EmptyLinux) }
@@ -95,31 +99,20 @@ impl Uki {
     /// The sections before the first `.profile`: what all profiles share.
     #[must_use]
     pub fn base(&self) -> Sections<'_> {
-        let end = self.profiles.first().copied();
-        Sections::between(self.sections(), 0, end)
+        self.profiles.base(self.sections())
     }
 
     /// The number of profiles; 0 for most UKIs.
     #[must_use]
     pub fn profile_count(&self) -> usize {
-        self.profiles.len()
+        self.profiles.count()
     }
 
     /// The base merged with the profile of that number, counted from 0.
     ///
-    /// Profile 0 of a UKI without profiles is its base. `src/boot/pe.c`,
-    /// `pe_locate_profile_sections`.
+    /// Profile 0 of a UKI without profiles is its base.
     pub fn profile(&self, number: usize) -> Result<Profile<'_>, Error> {
-        let own = match self.profiles.get(number) {
-            Some(&start) => {
-                let end = number.checked_add(1).and_then(|next| self.profiles.get(next)).copied();
-                Sections::between(self.sections(), start, end)
-            }
-            None if number == 0 => Sections::default(),
-            None => {
-                return Err(Error::NoSuchProfile { wanted: number, count: self.profile_count() });
-            }
-        };
-        Ok(Profile::new(number, self.base(), own))
+        let missing = || Error::NoSuchProfile { wanted: number, count: self.profile_count() };
+        self.profiles.profile(self.sections(), number).ok_or_else(missing)
     }
 }

@@ -75,6 +75,10 @@ pub struct Headers {
     pub size_of_headers: u32,
     /// The offset after the section table.
     pub table_end: u64,
+    /// The offset of the optional header.
+    pub optional_header: u64,
+    /// The number of data directories that it ends with.
+    pub data_directories: u32,
     /// The section table, in its order.
     pub sections: Vec<Section>,
 }
@@ -100,7 +104,8 @@ impl Headers {
             let sections = table.read(&file).unwrap_or_default();
             return Err(WrongFile::other_machine(coff.machine, &sections).into());
         }
-        let fields = optional_header(&file, at.saturating_add(COFF_HEADER), &coff)?;
+        let optional = at.saturating_add(COFF_HEADER);
+        let fields = optional_header(&file, optional, &coff)?;
         Ok(Self {
             file_len: file.len,
             subsystem: fields.subsystem,
@@ -108,6 +113,8 @@ impl Headers {
             size_of_image: fields.size_of_image,
             size_of_headers: fields.size_of_headers,
             table_end: table.end(),
+            optional_header: optional,
+            data_directories: fields.number_of_rva_and_sizes,
             sections: table.read(&file)?,
         })
     }

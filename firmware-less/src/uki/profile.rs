@@ -28,15 +28,54 @@ impl<'a> Sections<'a> {
     }
 }
 
-/// Where in the section table the profiles begin: at each `.profile`.
+/// Where in a section table its profiles begin: at each `.profile`.
 /// `src/boot/pe.c`, `pe_section_table_find_profile_start`.
-pub(super) fn starts(table: &[Section]) -> Vec<usize> {
-    let profiles = table.iter().enumerate();
-    profiles.filter(|(_, section)| section.is(Name::Profile)).map(|(place, _)| place).collect()
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// Ascending.
+    starts: Vec<usize>,
+}
+
+impl Division {
+    /// How `table` is divided, whatever else is the matter with it.
+    #[must_use]
+    pub fn of(table: &[Section]) -> Self {
+        let profiles = table.iter().enumerate();
+        let profiles = profiles.filter(|(_, section)| section.is(Name::Profile));
+        Self { starts: profiles.map(|(place, _)| place).collect() }
+    }
+
+    /// The number of profiles; 0 for most UKIs.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The entries of `table` before the first `.profile`.
+    #[must_use]
+    pub fn base<'a>(&self, table: &'a [Section]) -> Sections<'a> {
+        Sections::between(table, 0, self.starts.first().copied())
+    }
+
+    /// The base merged with the profile of that number, counted from 0. Profile 0
+    /// of a table without profiles is its base. `src/boot/pe.c`,
+    /// `pe_locate_profile_sections`.
+    #[must_use]
+    pub fn profile<'a>(&self, table: &'a [Section], number: usize) -> Option<Profile<'a>> {
+        let own = match self.starts.get(number) {
+            Some(&start) => {
+                let end = number.checked_add(1).and_then(|next| self.starts.get(next)).copied();
+                Sections::between(table, start, end)
+            }
+            None if number == 0 => Sections::default(),
+            None => return None,
+        };
+        Some(Profile::new(number, self.base(table), own))
+    }
 }
 
 /// The sections of a UKI that hold for one of its profiles.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Profile<'a> {
     number: usize,
     base: Sections<'a>,
@@ -54,13 +93,13 @@ impl<'a> Profile<'a> {
         self.number
     }
 
-    /// The sections before the first `.profile`.
+    /// What all profiles share.
     #[must_use]
     pub fn base(&self) -> Sections<'a> {
         self.base
     }
 
-    /// The profile's own sections, from its `.profile` on.
+    /// What this one has of its own, its `.profile` first.
     #[must_use]
     pub fn own(&self) -> Sections<'a> {
         self.own

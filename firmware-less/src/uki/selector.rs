@@ -71,8 +71,15 @@ pub enum Error {
 impl Selector {
     /// The number of the profile of `uki`, which was read from `source`.
     pub fn find(&self, source: &(impl ReadAt + ?Sized), uki: &Uki) -> Result<usize, Error> {
-        let describe = |number| Description::read(source, uki, number);
-        let count = uki.profile_count();
+        self.find_among(uki.profile_count(), |number| Description::read(source, uki, number))
+    }
+
+    /// The number of the profile, of `count` that `describe` knows by their numbers.
+    pub fn find_among(
+        &self,
+        count: usize,
+        describe: impl Fn(usize) -> Description,
+    ) -> Result<usize, Error> {
         let found = match self {
             Self::Number(number) if *number < count.max(1) => Some(*number),
             Self::Number(_) => None,
@@ -88,7 +95,7 @@ impl Selector {
         };
         found.ok_or_else(|| Error::Missing {
             wanted: self.clone(),
-            there: (0..count.min(LISTED)).map(describe).collect(),
+            there: (0..count.min(LISTED)).map(&describe).collect(),
             count,
         })
     }

@@ -56,7 +56,7 @@ const KERNEL_FIELDS: [(usize, usize); 16] = [
     (0x264, 4),
 ];
 
-fn image() -> Image {
+pub(crate) fn image() -> Image {
     uki()
         .section(".text", [0xcc; 0x10])
         .section(".sdmagic", "#### LoaderInfo: systemd-stub 257 ####")
@@ -70,7 +70,7 @@ fn image() -> Image {
 }
 
 /// Every field of the image's headers: where it is, and how many bytes it has.
-fn fields() -> Vec<(usize, usize)> {
+pub(crate) fn fields() -> Vec<(usize, usize)> {
     let entries = (0..9).map(|place| TABLE + 40 * place);
     let in_entries =
         entries.flat_map(|entry| SECTION_FIELDS.map(|(offset, len)| (entry + offset, len)));
@@ -91,7 +91,7 @@ fn value(random: &mut Random, before: u64, file_len: u64) -> u64 {
     }
 }
 
-fn mutate(random: &mut Random, file: &mut [u8], (offset, len): (usize, usize)) {
+pub(crate) fn mutate(random: &mut Random, file: &mut [u8], (offset, len): (usize, usize)) {
     let mut field = [0; 8];
     field[..len].copy_from_slice(&file[offset..offset + len]);
     let value = value(random, u64::from_le_bytes(field), file.len() as u64);

@@ -12,9 +12,13 @@ mod handed;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod inspection;
+#[cfg(test)]
 mod kernel;
 #[cfg(test)]
 mod pcr11;
+#[cfg(test)]
+mod pcrsig;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]
@@ -23,5 +27,7 @@ mod readings;
 mod real;
 #[cfg(test)]
 mod refused;
+#[cfg(test)]
+mod signature;
 #[cfg(test)]
 mod wrong_files;

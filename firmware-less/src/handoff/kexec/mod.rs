@@ -8,6 +8,7 @@
 
 mod cpu;
 mod error;
+mod least_memory;
 mod params;
 mod placement;
 mod purgatory;
@@ -31,6 +32,7 @@ use crate::{
 use placement::Request;
 
 pub use error::{Error, Warning};
+pub use least_memory::least_memory;
 pub use params::{ELFCOREHDR_SLOT, SEED_LEN};
 pub use placement::Flavour;
 pub use purgatory::DIGEST_OF_NOTHING;

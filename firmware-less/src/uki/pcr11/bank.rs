@@ -33,7 +33,7 @@ impl Bank {
         }
     }
 
-    pub(super) fn hash(self) -> Box<dyn DynDigest> {
+    pub(in crate::uki) fn hash(self) -> Box<dyn DynDigest> {
         match self {
             Self::Sha1 => Box::new(Sha1::default()),
             Self::Sha256 => Box::new(Sha256::default()),

@@ -55,18 +55,36 @@ impl Pcr11 {
         profile: &Profile<'_>,
         banks: &[Bank],
     ) -> Result<Vec<Self>, Error> {
-        let empty = |&bank: &Bank| Self { bank, value: vec![0; bank.hash().output_size()] };
-        let mut values: Vec<_> = banks.iter().map(empty).collect();
-        let set = Name::ALL.into_iter().filter(|&name| is_measured(name));
-        for (name, section) in set.filter_map(|name| Some((name, profile.section(name)?))) {
+        let mut values: Vec<_> = banks.iter().map(|&bank| Self::empty(bank)).collect();
+        for (name, section) in measured(profile) {
             let content = content_hashes(source, section, banks)
                 .map_err(|source| Error::Read { section: name, source })?;
             for (value, content) in values.iter_mut().zip(content) {
-                value.extend(&[name.as_str().as_bytes(), &[0]].concat());
-                value.extend_with(&content);
+                value.extend_with_section(name, &content);
             }
         }
         Ok(values)
+    }
+
+    /// The value in `bank` when sections whose content has those hashes have been
+    /// measured, in the order of [`measured`].
+    #[must_use]
+    pub fn of_hashes<'a>(bank: Bank, contents: impl IntoIterator<Item = (Name, &'a [u8])>) -> Self {
+        let mut value = Self::empty(bank);
+        for (name, content) in contents {
+            value.extend_with_section(name, content);
+        }
+        value
+    }
+
+    fn empty(bank: Bank) -> Self {
+        Self { bank, value: vec![0; bank.hash().output_size()] }
+    }
+
+    /// Measures a section: its name with its NUL, then its content.
+    fn extend_with_section(&mut self, name: Name, content: &[u8]) {
+        self.extend(&[name.as_str().as_bytes(), &[0]].concat());
+        self.extend_with(content);
     }
 
     /// The value after the phases of `path` have been measured too.
@@ -93,6 +111,12 @@ impl Pcr11 {
         hash.update(digest);
         self.value = hash.finalize().into();
     }
+}
+
+/// The sections of `profile` that the stub measures, in its order.
+pub fn measured(profile: &Profile<'_>) -> impl Iterator<Item = (Name, Section)> {
+    let names = Name::ALL.into_iter().filter(|&name| is_measured(name));
+    names.filter_map(|name| Some((name, profile.section(name)?)))
 }
 
 /// Whether the stub measures the section where it is set.
