@@ -3,10 +3,10 @@
 use std::{io, path::PathBuf};
 
 use firmware_less::{
+    acceptance::Refusal,
     handoff::kexec,
     inspection, machine, plan,
     uki::{self, Reading, addon, authenticode, handed, pcr11, pcrsig},
-    verdict::Refusal,
 };
 use thiserror::Error;
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use firmware_less::{
+    acceptance::{self, Accepted, Cause, Refusal},
     handoff::kexec::{self, Kexec, Platform, SEED_LEN, Warning},
     kernel::Kernel,
     machine::Machine,
@@ -19,7 +20,6 @@ use firmware_less::{
         handed::{self, CREDENTIAL_MAX, Console, Credential, Handed, Input},
         reading::Addons,
     },
-    verdict::{self, Accepted, Cause, Refusal},
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -106,7 +106,7 @@ fn refused(image: &OpenFile, refusal: Refusal, choice: &handed::Choice) -> Error
     let accepting = if refusal.is_by_all() || refusal.is_io() {
         Vec::new()
     } else {
-        verdict::accepting(image, choice)
+        acceptance::accepting(image, choice)
     };
     Error::Refused { path: image.path.clone(), refusal: Box::new(refusal), accepting }
 }
@@ -218,7 +218,7 @@ fn check_addons_have_a_place(image: &OpenFile, options: &JobOptions) -> Result<(
         return Ok(());
     }
     let cause = handed::Error::NoPlace { input: Input::Addon, rule: reading.rules().scope.rule };
-    let mut accepting = verdict::accepting(image, &handed::Choice::default());
+    let mut accepting = acceptance::accepting(image, &handed::Choice::default());
     accepting.retain(|&reading| knows_addons(reading));
     let refusal = Box::new(Refusal { reading, cause: cause.into() });
     Err(Error::Refused { path: image.path.clone(), refusal, accepting })

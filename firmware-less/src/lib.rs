@@ -6,6 +6,7 @@
     expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails it")
 )]
 
+pub mod acceptance;
 pub mod acpi;
 pub mod boot_params;
 pub mod cpu_state;
@@ -24,4 +25,3 @@ pub mod reset_vector;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod uki;
-pub mod verdict;

@@ -1,9 +1,9 @@
 //! [`ReadingFacts`]: what each reading makes of a UKI.
 
 use crate::{
+    acceptance::{Accepted, Refusal},
     read_at::ReadAt,
     uki::{self, Handed, Headers, Reading, handed::Choice},
-    verdict::{Accepted, Refusal},
 };
 
 /// What one reading makes of it.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    acceptance::verdicts,
     kernel::Kernel,
     plan::{Content, FileId},
     range::FileRange,
     uki::{Handed, Name, Reading, Selector, Uki, handed::Choice, reading::Length},
-    verdict::verdicts,
 };
 
 /// How many profiles are looked at; a hostile file may have 65535.

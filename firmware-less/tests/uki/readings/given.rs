@@ -1,6 +1,7 @@
 //! What the user gives beside the UKI, and what becomes of it.
 
 use firmware_less::{
+    acceptance::{Accepted, Refusal},
     plan::{FileId, FileSlice},
     range::FileRange,
     testing::{Image, uki},
@@ -10,7 +11,6 @@ use firmware_less::{
         Selector,
         handed::{Choice, Console, Credential, Input, Note},
     },
-    verdict::{Accepted, Refusal},
 };
 
 use super::{

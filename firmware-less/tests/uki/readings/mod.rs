@@ -8,6 +8,7 @@ mod given;
 mod verdicts;
 
 use firmware_less::{
+    acceptance::Accepted,
     plan::{Content, FileId},
     range::index,
     testing::{Image, assert_handed_is_sound_for, bzimage, uki},
@@ -16,7 +17,6 @@ use firmware_less::{
         cpio::{Target, archive},
         handed::{Choice, Console},
     },
-    verdict::Accepted,
 };
 
 /// What systemd-stub and those who follow it would have left of a section's padding.

@@ -3,10 +3,10 @@
 use std::{cell::Cell, io};
 
 use firmware_less::{
+    acceptance::{accepting, verdicts},
     read_at::ReadAt,
     testing::{bzimage, uki},
     uki::{Reading, handed::Choice},
-    verdict::{accepting, verdicts},
 };
 
 use super::whole;

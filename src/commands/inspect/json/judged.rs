@@ -1,13 +1,13 @@
 //! What is claimed of a UKI, and what is made of it, as JSON.
 
 use firmware_less::{
+    acceptance::Refusal,
     inspection::{Inspection, ReadingFacts, SignatureFacts, Unlike},
     uki::{
         Reading,
         authenticode::Signature,
         pcrsig::{PcrSignature, PcrSignatures},
     },
-    verdict::Refusal,
 };
 use serde::Serialize;
 

@@ -6,11 +6,11 @@ mod judged;
 use std::collections::HashMap;
 
 use firmware_less::{
+    acceptance::Refusal,
     file_format::FileFormat,
     inspection::{Contents, is_text},
     kernel::Kernel,
     uki::{Name, Reading, Section, Sections},
-    verdict::Refusal,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
