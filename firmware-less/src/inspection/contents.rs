@@ -73,15 +73,17 @@ pub(super) fn read(
 ) -> io::Result<Vec<Contents>> {
     // Sections may overlap: no more is kept than the file has.
     let mut budget = headers.file_len;
-    let contents = headers.sections.iter().map(|section| {
+    // Exactly as many as there are: a table may be all of its file.
+    let mut contents = Vec::with_capacity(headers.sections.len());
+    for section in &headers.sections {
         let (size, range) = place(section, headers.file_len);
         let wanted = section.name.is_some_and(|name| is_text(name) || name == Name::Sdmagic);
         let left = budget.checked_sub(range.len()).filter(|_| wanted && range.len() <= TEXT_MAX);
         let text = left.map(|_| fetch(source, range.offset(), range.len())).transpose()?;
         budget = left.unwrap_or(budget);
-        Ok(Contents { range, size, text, sha256: None })
-    });
-    contents.collect()
+        contents.push(Contents { range, size, text, sha256: None });
+    }
+    Ok(contents)
 }
 
 /// The size of a section's content, and what the file has of it.

@@ -3,11 +3,16 @@
 use std::io;
 
 use firmware_less::{
+    acceptance::Accepted,
+    inspection::{Depth, Inspection},
     plan::{Content, FileId},
     read_at::ReadAt,
-    testing::{Image, Random, assert_handed_is_sound, bzimage, uki},
-    uki::{Addon, Reading, Selector, handed::Choice},
-    verdict::Accepted,
+    testing::{
+        Image, Random, assert_handed_is_sound, bzimage,
+        signing::{Signatory, signed},
+        uki,
+    },
+    uki::{Addon, Headers, Reading, Selector, authenticode::Facts, handed::Choice},
 };
 use peak_alloc::PeakAlloc;
 
@@ -19,6 +24,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 const MUTATIONS: usize = 1_000_000;
 /// What may be taken beside twice the file: the page that headers are read from.
 const BESIDE: usize = 0x1000;
+
 /// A file that knows where it ends.
 struct Watched<'a>(&'a [u8]);
 
@@ -60,21 +66,41 @@ fn addon() -> Image {
         .section(".initrd", vec![b'i'; 0x8000])
 }
 
+/// Runs `read`, which may take `times` the file's length.
+fn within<T>(times: usize, file: &[u8], read: impl FnOnce() -> T) -> T {
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let found = read();
+    let taken = MEMORY.peak_usage() - before;
+    assert!(taken <= times * file.len() + BESIDE, "{taken} bytes for {}", file.len());
+    found
+}
+
 /// Reads the file in every way there is. Whether it was accepted as a UKI.
 fn read_in_every_way(file: &[u8], random: &mut Random) -> bool {
     let source = Watched(file);
-    let addons = Addon::read(&source, FileId(1)).into_iter().collect();
     let profile = Selector::Number(random.below(3));
-    let choice = Choice { profile, addons, ..Choice::default() };
-    let accepted = Accepted::read(&source, Reading::Stub, &choice).inspect(|accepted| {
-        assert_handed_is_sound(&accepted.handed);
-        assert_is_inside(accepted, file);
-    });
     let reading = random.one_of(&Reading::ALL);
-    if let Ok(accepted) = Accepted::read(&source, reading, &Choice::default()) {
+    within(2, file, || drop(Addon::read(&source, FileId(1))));
+    if let Ok(accepted) = within(2, file, || Accepted::read(&source, reading, &Choice::default())) {
         assert_is_inside(&accepted, file);
     }
-    accepted.is_ok()
+    if random.below(4) == 0 {
+        within(2, file, || Headers::read(&source).map(|found| Facts::read(&source, &found)).ok());
+    }
+    let choice = Choice { profile, ..Choice::default() };
+    if random.below(16) == 0 {
+        // It keeps the table, and more than that of each of its entries.
+        within(4, file, || {
+            Inspection::read(&[&source], &choice, Depth::Headers, &mut |_, _| {}).ok()
+        });
+    }
+    let accepted = within(2, file, || Accepted::read(&source, Reading::Stub, &choice));
+    accepted.is_ok_and(|accepted| {
+        assert_handed_is_sound(&accepted.handed);
+        assert_is_inside(&accepted, file);
+        true
+    })
 }
 
 fn assert_is_inside(accepted: &Accepted, file: &[u8]) {
@@ -93,16 +119,16 @@ fn assert_is_inside(accepted: &Accepted, file: &[u8]) {
 #[test]
 fn a_million_changed_files_are_read_without_a_panic_or_a_read_past_the_end_or_much_memory() {
     let mut random = Random::seeded(0x756b_6976_6d03);
-    let mut subjects = [Subject::new(&unified_kernel_image()), Subject::new(&addon())];
+    let [image, addon] = [unified_kernel_image(), addon()].map(|image| image.build());
+    let root = Signatory::root("root");
+    let signed = signed(&image, &root.signer("signer"), &[&root]);
+    // Most of them the first.
+    let mut subjects = [image.clone(), image, signed, addon].map(Subject::new);
     let mut accepted = 0;
     for count in 0..MUTATIONS {
         let mut choices = random.clone();
-        subjects[usize::from(count % 8 == 0)].change(&mut random, |file| {
-            let before = MEMORY.current_usage();
-            MEMORY.reset_peak_usage();
+        subjects[count % 4].change(&mut random, |file| {
             accepted += usize::from(read_in_every_way(file, &mut choices));
-            let taken = MEMORY.peak_usage() - before;
-            assert!(taken <= 2 * file.len() + BESIDE, "{taken} bytes for {}", file.len());
         });
     }
     // Neither all nor none: the changes are neither without effect nor only noise.

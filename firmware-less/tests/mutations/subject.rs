@@ -1,6 +1,6 @@
 //! [`Subject`]: a file to be changed, again and again.
 
-use firmware_less::testing::{Image, Random};
+use firmware_less::testing::Random;
 
 /// Where the PE header of the images here is, and where their section table is.
 const PE_HEADER: usize = 0x40;
@@ -15,15 +15,15 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// That image with every field of its headers, and all bytes of text and of
-    /// the kernel's header.
-    pub(crate) fn new(image: &Image) -> Self {
-        let file = image.build();
+    /// That file with every field of its headers, all bytes of text and of the
+    /// kernel's header, and what follows the sections.
+    pub(crate) fn new(file: Vec<u8>) -> Self {
         let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
         let sections = usize::from(file[PE_HEADER + 6]);
         let words =
             |range: std::ops::Range<usize>, len| range.step_by(len).map(move |at| (at, len));
         let mut fields = vec![(0, 2), (0x3c, 4)];
+        let mut end = 0;
         fields.extend(words(PE_HEADER..PE_HEADER + 24, 2));
         fields.extend(words(PE_HEADER + 24..TABLE, 4));
         for entry in (0..sections).map(|place| TABLE + ENTRY * place) {
@@ -34,7 +34,9 @@ impl Subject {
             let (size, offset) = (number(entry + 8), number(entry + 20));
             let content = if size > 0x1000 { 0x1f1..0x270 } else { 0..size };
             fields.extend(content.map(|at| (offset + at, 1)));
+            end = end.max(offset + number(entry + 16));
         }
+        fields.extend((end..file.len()).map(|at| (at, 1)));
         Self { file, fields }
     }
 
