@@ -39,7 +39,7 @@ bench: ## Measure: the start of a boot, and planning (benches/README.md)
 
 fuzz: ## Fuzz the parsers for a minute each (needs cargo-fuzz and a nightly toolchain)
 	@cd firmware-less/fuzz && $(CARGO) run --quiet --example seeds && \
-	for target in uki handed bzimage; do \
+	for target in uki profiles handed addons cpio inspection signature bzimage; do \
 	  $(CARGO) +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=60 || exit 1; \
 	done
 

@@ -10,11 +10,13 @@ use firmware_less::testing::{
 };
 
 fn main() -> io::Result<()> {
-    fs::create_dir_all("corpus/uki")?;
-    fs::create_dir_all("corpus/bzimage")?;
-    for (name, image) in images() {
-        fs::write(format!("corpus/uki/{name}"), image.build())?;
+    for target in ["uki", "inspection"] {
+        fs::create_dir_all(format!("corpus/{target}"))?;
+        for (name, image) in images() {
+            fs::write(format!("corpus/{target}/{name}"), image.build())?;
+        }
     }
+    fs::create_dir_all("corpus/bzimage")?;
     fs::create_dir_all("corpus/signature")?;
     for (name, bytes) in signatures() {
         fs::write(format!("corpus/signature/{name}"), bytes)?;
