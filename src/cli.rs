@@ -27,7 +27,8 @@ Exit status:
   1-63         the guest's own status, written to I/O port 0xf4
   64 65 69 70 74  usage, image refused, no usable engine, bug of ours, file error
   77           skipped (--skip-without-engine)
-  101 102 105  kernel panic, triple fault, engine failure
+  101 102      kernel panic, triple fault
+  103 105      fail pattern (oops, BUG, rescue shell), engine failure
   124          time limit
   129 130 143  hung up, interrupted, terminated";
 

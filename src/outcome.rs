@@ -139,6 +139,19 @@ pub struct CrashReport {
     pub lines: Vec<String>,
 }
 
+/// What a vCPU was at, at one moment of a guest that hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Which vCPU.
+    pub cpu: u32,
+    /// Its instruction pointer.
+    pub rip: u64,
+    /// It waited for an interrupt (HLT), or to be started.
+    pub is_halted: bool,
+    /// It would have taken an interrupt (RFLAGS.IF).
+    pub takes_interrupts: bool,
+}
+
 /// What an engine reports at the end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outcome {
@@ -148,4 +161,6 @@ pub struct Outcome {
     pub exits: Option<Exits>,
     /// For a crash or a failure.
     pub crash: Option<CrashReport>,
+    /// For a guest that hangs: ten or more of each vCPU, while it ran.
+    pub samples: Vec<Sample>,
 }

@@ -399,6 +399,10 @@ impl Shared {
         }
     }
 
+    fn note(&self, milestone: Milestone) {
+        self.lock().timeline.mark(milestone);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -438,8 +442,9 @@ impl Shared {
     /// The guest printed a line that means something.
     fn saw(&self, mark: &Mark) {
         match (mark.name, mark.severity) {
-            (MarkName::LinuxVersion, _) => self.mark(Milestone::LinuxVersion),
-            (MarkName::InitStarted, _) => self.mark(Milestone::InitStarted),
+            // What is told of them is the mark.
+            (MarkName::LinuxVersion, _) => self.note(Milestone::LinuxVersion),
+            (MarkName::InitStarted, _) => self.note(Milestone::InitStarted),
             (MarkName::Finding, Some(Severity::Panic)) => self.panicked(),
             (MarkName::PanicEnd, _) => self.end(End::Panic),
             _ => {}

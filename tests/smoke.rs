@@ -113,6 +113,41 @@ fn a_panic_has_its_whole_trace_in_the_excerpt() {
     assert_eq!(*excerpt, wanted);
 }
 
+/// What is said of a silent guest.
+fn explanation(engine: &str, name: &str, words: &[&str]) -> String {
+    let scratch = Scratch::new();
+    write(&scratch, name);
+    let image = format!("{name}.efi");
+    let fixed = ["smoke", "--memory=64M", "--engine", engine, "--silence-timeout=1s"];
+    let ran = scratch.ukivm(fixed.iter().chain(&["--format=json", &image, "--"]).chain(words));
+    assert_eq!(ran.status, Some(104), "{engine} {name}: {ran:?}");
+    let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    report["explanation"].as_str().expect("a text").to_owned()
+}
+
+#[test]
+fn silence_is_explained_by_what_the_guest_is_at() {
+    for engine in engines("silence_is_explained_by_what_the_guest_is_at") {
+        let halted = explanation(engine, "halt", &[]);
+        assert!(halted.contains("vCPU 0 is halted at 0x"), "{engine}: {halted}");
+        assert!(halted.contains("with interrupts off"), "{engine}: {halted}");
+        let spinning = explanation(engine, "spin", &[]);
+        assert!(spinning.contains("vCPU 0 spins "), "{engine}: {spinning}");
+        for text in [&halted, &spinning] {
+            let (_, looks) = text.split_once("(in ").expect("how often");
+            let looks = looks.split(' ').next().and_then(|number| number.parse::<u32>().ok());
+            assert!(looks >= Some(10), "{engine}: {text}");
+            assert!(text.contains("a console that is there (console=uart,io,0x3f8"), "{text}");
+        }
+        let elsewhere = explanation(engine, "halt", &["console=ttyS1"]);
+        assert!(
+            elsewhere.contains("console=ttyS1, and this machine has none of it"),
+            "{elsewhere}"
+        );
+        assert!(halted != spinning && halted != elsewhere && spinning != elsewhere);
+    }
+}
+
 #[test]
 fn what_a_run_leaves_is_whole_and_says_the_same() {
     if engines("what_a_run_leaves_is_whole_and_says_the_same").is_empty() {

@@ -21,6 +21,7 @@ pub mod report;
 pub mod rules;
 mod scanner;
 mod signs;
+pub mod silence;
 mod watch;
 
 #[cfg(test)]

@@ -270,6 +270,17 @@ pub const PATTERNS: &[Pattern] = &[
         ..TRACE
     },
     Pattern {
+        name: "initrd-tail",
+        needles: &["Initramfs unpacking failed: Decoding failed"],
+        severity: Severity::Warning,
+        start: r"Initramfs unpacking failed: Decoding failed",
+        end: None,
+        lines_max: 1,
+        cause: "the kernel stopped unpacking the initrd",
+        next_step: "kernels say so of every lz4 archive that something follows, with all of it unpacked; if files are missing, it is damaged",
+        ..TRACE
+    },
+    Pattern {
         name: "initrd-broken",
         needles: &["Initramfs unpacking failed", "rootfs image is not"],
         start: r"(?:Initramfs unpacking failed|rootfs image is not initramfs)",

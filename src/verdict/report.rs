@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{conclusion::Conclusion, proof::Proof, scanner::Finding, watch::Watch};
+use super::{
+    conclusion::Conclusion,
+    proof::Proof,
+    scanner::Finding,
+    silence::{self, Hang},
+    watch::Watch,
+};
 use crate::{
     engine::Engine,
     outcome::{End, Outcome},
@@ -49,6 +55,8 @@ pub struct Report {
     pub cause: String,
     /// What decided, for a person.
     pub summary: String,
+    /// For a guest that hung: what it was at, as far as that can be told.
+    pub explanation: Option<String>,
     /// What to do about it.
     pub next_step: Option<String>,
     /// What ran the guest's code.
@@ -135,6 +143,7 @@ impl Report {
             exit_status: verdict.status,
             cause: verdict.cause,
             summary,
+            explanation: outcome.end.is_hang().then(|| explanation(run)),
             next_step,
             engine: Some(engine.clone()),
             cmdline: Some(String::from_utf8_lossy(cmdline).into_owned()),
@@ -166,6 +175,7 @@ impl Report {
             exit_status,
             cause: if result == Result::Skip { "skipped" } else { "error" }.to_owned(),
             summary,
+            explanation: None,
             next_step: None,
             engine: None,
             cmdline: None,
@@ -202,6 +212,17 @@ impl Report {
     pub fn seconds(&self) -> f64 {
         seconds(self.duration_us)
     }
+}
+
+fn explanation(run: &Run<'_>) -> String {
+    let recent: Vec<&str> = run.watch.recent().collect();
+    let last_line = recent.iter().rev().find(|line| !line.is_empty()).copied();
+    silence::explain(&Hang {
+        samples: &run.outcome.samples,
+        cmdline: run.cmdline,
+        bytes: run.watch.amount().0,
+        last_line,
+    })
 }
 
 /// Microseconds as seconds.

@@ -34,12 +34,14 @@ fn one(run: &Report, of: usize, token: &str, text: &mut String) {
     };
     if let Some(command) = command {
         let step = run.next_step.as_ref().map(|step| format!("\nnext: {step}")).unwrap_or_default();
+        let explanation =
+            run.explanation.as_ref().map(|text| format!("\n{text}")).unwrap_or_default();
         let _ = writeln!(
             text,
             "::{command} file={},title={}::{}",
             property(&run.image),
             property(&format!("{title}: {} (status {})", run.cause, run.exit_status)),
-            data(&format!("{}{step}", run.summary)),
+            data(&format!("{}{explanation}{step}", run.summary)),
         );
     } else {
         let _ = writeln!(text, "{}", data(&format!("pass {title}, {:.3} s", run.seconds())));

@@ -52,6 +52,9 @@ pub fn human(report: &Report, style: Style) -> String {
         let _ = writeln!(text, "  not seen  {missing}");
     }
     noted(report, &mut text);
+    if let Some(explanation) = &report.explanation {
+        let _ = writeln!(text, "  {explanation}");
+    }
     if report.result == Result::Fail {
         failure(report, &mut text);
     }
@@ -86,7 +89,10 @@ fn failure(report: &Report, text: &mut String) {
         let cut = if finding.is_cut { ", cut" } else { "" };
         block(&format!("{}, from line {}{cut}", finding.name, finding.line), &finding.excerpt);
     }
-    block("the last lines of the console", report.tail());
+    let shown = report.decisive().and_then(|finding| finding.excerpt.last());
+    if shown.is_none() || shown != report.tail().last() {
+        block("the last lines of the console", report.tail());
+    }
     block("the guest when it ended", &report.crash);
 }
 

@@ -94,6 +94,7 @@ fn test_case(writer: &mut Writer<Vec<u8>>, run: &Report, of: usize) -> io::Resul
 fn details(run: &Report) -> String {
     let mut lines = vec![format!("exit status {}, {}", run.exit_status, run.cause)];
     lines.extend(run.missing.iter().map(|missing| format!("not seen: {missing}")));
+    lines.extend(run.explanation.iter().cloned());
     lines.extend(run.next_step.iter().map(|step| format!("next: {step}")));
     lines.extend(run.decisive().iter().flat_map(|finding| finding.excerpt.iter().cloned()));
     lines.extend(run.crash.iter().cloned());

@@ -5,6 +5,8 @@ mod github;
 mod human;
 mod junit;
 mod tap;
+#[cfg(test)]
+mod tests;
 
 pub use github::{github, step_summary};
 pub use human::{Style, human, suite_summary};

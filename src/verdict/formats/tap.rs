@@ -41,6 +41,7 @@ fn diagnosis(run: &Report, text: &mut String) {
         ("message", json!(run.summary)),
         ("duration_ms", json!(run.duration_us / 1000)),
     ];
+    values.extend(run.explanation.as_ref().map(|text| ("explanation", json!(text))));
     values.extend(run.next_step.as_ref().map(|step| ("next_step", json!(step))));
     values.extend(run.decisive().map(|finding| ("excerpt", json!(finding.excerpt))));
     if run.result == Result::Fail {

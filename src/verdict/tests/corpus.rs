@@ -116,6 +116,7 @@ pub(super) const FAILURES: &[(&[&str], &str)] = &[
     (&["rcu-stall"], "[   21.0] rcu: rcu_preempt kthread starved for 5252 jiffies!"),
     (&["initrd-broken"], "[    0.5] Initramfs unpacking failed: invalid magic at start of compressed archive"),
     (&["initrd-broken"], "[    0.5] Initramfs unpacking failed: write error"),
+    (&["initrd-tail"], "[    0.5] Initramfs unpacking failed: Decoding failed"),
     (&["initrd-broken"], "[    0.5] rootfs image is not initramfs (no cpio magic); looks like an initrd"),
     (&["oom-kill"], "[    5.0] a.out invoked oom-killer: gfp_mask=0x140cca, order=0\n[    5.0] Out of memory: Killed process 7 (a.out)"),
     (&["decompression-failed"], "\n\nXZ-compressed data is corrupt\n\n -- System halted"),
