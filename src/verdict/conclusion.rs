@@ -144,9 +144,6 @@ impl Words<'_> {
             return Some(finding.next_step.clone());
         }
         let step = match verdict.cause.as_str() {
-            "silence" if self.watch.amount().0 == 0 => {
-                "check that the command line names a console that exists (console=ttyS0)"
-            }
             "silence" => "if the guest is only slow, give it more with --silence-timeout",
             "boot-time-limit" => "if the guest is only slow, give it more with --boot-timeout",
             "time-limit" | "time-limit-without-proof" => {

@@ -138,13 +138,18 @@ impl Report {
         let Conclusion { verdict, proofs, missing, summary, next_step } = conclusion;
         let (bytes, lines) = watch.amount();
         let crash = outcome.crash.clone().unwrap_or_default();
+        let says_nothing = bytes == 0 && outcome.end.is_hang();
         Self {
             result: if verdict.is_pass() { Result::Pass } else { Result::Fail },
             exit_status: verdict.status,
             cause: verdict.cause,
             summary,
             explanation: outcome.end.is_hang().then(|| explanation(run)),
-            next_step,
+            next_step: if says_nothing {
+                Some(silence::next_step(cmdline).to_owned())
+            } else {
+                next_step
+            },
             engine: Some(engine.clone()),
             cmdline: Some(String::from_utf8_lossy(cmdline).into_owned()),
             outcome: Some(outcome.end.clone()),

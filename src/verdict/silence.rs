@@ -35,8 +35,25 @@ pub fn explain(hang: &Hang<'_>) -> String {
             // Writing to a string can't fail.
             let _ = write!(text, " vCPU {cpu} {words}");
         }
+        if hang.bytes == 0 && is_stuck_early(&own) {
+            text.push_str(
+                " That is below the kernel's own addresses: it did not come past unpacking itself; it \
+                 may be damaged, or memory short.",
+            );
+        }
     }
     text + &console(hang)
+}
+
+/// Where a 64-bit kernel's own half of the addresses begins.
+/// `Documentation/arch/x86/x86_64/mm.rst`.
+const KERNEL_HALF: u64 = 0xffff_8000_0000_0000;
+
+/// Whether a vCPU stopped for good before the kernel ran at its own addresses: what
+/// `error()` of `arch/x86/boot/compressed/misc.c` does.
+fn is_stuck_early(samples: &[Sample]) -> bool {
+    let is_dead = |sample: &Sample| sample.is_halted && !sample.takes_interrupts;
+    !samples.is_empty() && samples.iter().all(|one| is_dead(one) && one.rip < KERNEL_HALF)
 }
 
 /// What one vCPU does.
@@ -73,38 +90,69 @@ fn vcpu(samples: &[Sample]) -> Option<String> {
 
 /// What the command line says of consoles. Only the first serial port is there.
 fn console(hang: &Hang<'_>) -> String {
-    let cmdline = String::from_utf8_lossy(hang.cmdline);
-    let words: Vec<&str> = cmdline.split_ascii_whitespace().collect();
-    let consoles: Vec<&str> =
-        words.iter().filter_map(|word| word.strip_prefix("console=")).collect();
-    let is_there = consoles.iter().any(|console| exists(console));
-    let listed =
-        || consoles.iter().map(|name| format!("console={name}")).collect::<Vec<_>>().join(" ");
-    if consoles.is_empty() {
-        " The command line names no console: a kernel without one may say nothing on the serial port; \
-         add console=ttyS0."
-            .to_owned()
-    } else if !is_there {
-        format!(
-            " The command line has {}, and this machine has none of it: its only console is ttyS0. \
-             The guest may be well and talk to nobody.",
-            listed()
-        )
-    } else if hang.bytes == 0 {
-        let quiet = if words.contains(&"quiet") {
-            " \"quiet\" hides what the kernel says; boot without it, or with \"earlyprintk=ttyS0 loglevel=7\", to see more."
-        } else {
-            " \"earlyprintk=ttyS0\" shows more, if the kernel did not come as far as its console."
-        };
-        format!(" The command line names a console that is there ({}).{quiet}", listed())
-    } else {
-        String::new()
+    let consoles = consoles(hang.cmdline).join(" ");
+    match standing(hang.cmdline) {
+        Standing::None => " The command line names no console: a kernel without one may say \
+                           nothing on the serial port."
+            .to_owned(),
+        Standing::Elsewhere => format!(
+            " The command line has {consoles}, and this machine has none of it: its only console \
+             is ttyS0. The guest may be well and talk to nobody."
+        ),
+        Standing::Here if hang.bytes == 0 => {
+            let is_quiet = hang.cmdline.split(u8::is_ascii_whitespace).any(|word| word == b"quiet");
+            let quiet =
+                if is_quiet { ", and \"quiet\", which hides what the kernel says" } else { "" };
+            format!(" The command line names a console that is there ({consoles}){quiet}.")
+        }
+        Standing::Here => String::new(),
     }
+}
+
+/// What to do about a guest that wrote nothing at all.
+#[must_use]
+pub fn next_step(cmdline: &[u8]) -> &'static str {
+    match standing(cmdline) {
+        Standing::None | Standing::Elsewhere => "boot it with --append console=ttyS0",
+        Standing::Here => {
+            "boot it with --append 'earlyprintk=ttyS0 loglevel=7': then the kernel speaks before it \
+             has its console"
+        }
+    }
+}
+
+/// Where the consoles of a command line are.
+enum Standing {
+    /// There are none.
+    None,
+    /// On no device of this machine.
+    Elsewhere,
+    /// On one that is there.
+    Here,
+}
+
+fn standing(cmdline: &[u8]) -> Standing {
+    let consoles = consoles(cmdline);
+    if consoles.is_empty() {
+        Standing::None
+    } else if consoles.iter().any(|word| exists(word)) {
+        Standing::Here
+    } else {
+        Standing::Elsewhere
+    }
+}
+
+/// The words of a command line that name a console.
+fn consoles(cmdline: &[u8]) -> Vec<String> {
+    let cmdline = String::from_utf8_lossy(cmdline);
+    let words = cmdline.split_ascii_whitespace();
+    words.filter(|word| word.starts_with("console=")).map(str::to_owned).collect()
 }
 
 /// Whether a console of that name is there. `Documentation/admin-guide/kernel-parameters.txt`,
 /// "console=".
-fn exists(console: &str) -> bool {
+fn exists(word: &str) -> bool {
+    let console = word.trim_start_matches("console=");
     let name = console.split(',').next().unwrap_or_default();
     match name {
         "ttyS0" => true,
@@ -135,7 +183,9 @@ mod tests {
             "{text}"
         );
         let text = explained(&samples(&at, true, true), "console=ttyS0", 0);
-        assert!(text.contains("waits for an interrupt"), "{text}");
+        assert!(text.contains("waits for an interrupt") && !text.contains("unpacking"), "{text}");
+        let text = explained(&samples(&at, true, false), "console=ttyS0", 0);
+        assert!(text.contains("did not come past unpacking itself"), "{text}");
         let text = explained(&samples(&[0x1000, 0x1002], false, false), "console=ttyS0", 0);
         assert!(text.contains("spins from 0x1000 to 0x1002, with interrupts off"), "{text}");
         let text = explained(&samples(&[0x1000, 0x9_0000], false, true), "console=ttyS0", 0);
