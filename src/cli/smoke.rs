@@ -39,13 +39,13 @@ Of several runs, the gravest.";
 // The words behind `--` come last, and so behind the further images too.
 #[command(after_help = EXIT_STATUS, mut_arg("words", |words| words.index(3)))]
 pub struct SmokeOptions {
-    /// What to boot.
-    #[command(flatten)]
-    pub job: JobOptions,
-
     /// More UKIs, each booted with the same options
     #[arg(value_name = "IMAGES", index = 2)]
     pub more: Vec<PathBuf>,
+
+    /// What to boot.
+    #[command(flatten)]
+    pub job: JobOptions,
 
     /// What has to be seen.
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub struct SmokeOptions {
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub output: Option<PathBuf>,
 
-    /// Show the guest's console on standard error as it comes
+    /// Show the guest's console on standard error as it comes; of a single run only
     #[arg(long, help_heading = "Output")]
     pub live: bool,
 }

@@ -80,7 +80,7 @@ const TRACE: Pattern = Pattern {
 };
 
 const PANIC: Pattern =
-    Pattern { severity: Severity::Panic, end: END_PANIC, lines_max: 200, ..TRACE };
+    Pattern { severity: Severity::Panic, end: END_PANIC, lines_max: 200, before: 10, ..TRACE };
 
 /// One line from a program.
 const LINE: Pattern =

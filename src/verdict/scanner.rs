@@ -236,7 +236,10 @@ fn finding(pattern: &Pattern, line: u64, at_us: u64, text: String) -> Finding {
 pub(super) fn shown(line: &Line<'_>) -> String {
     let fresh = line.text.get(line.fresh..).unwrap_or_default();
     let bounded = fresh.get(..EXCERPT_LINE_MAX).unwrap_or(fresh);
-    let text = String::from_utf8_lossy(bounded);
+    // Beside those of ASCII, which are gone by now, there are C1 controls, which some
+    // terminals obey.
+    let printable = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+    let text: String = String::from_utf8_lossy(bounded).chars().map(printable).collect();
     text.trim_end().to_owned()
 }
 

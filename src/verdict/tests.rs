@@ -97,6 +97,24 @@ fn binary_rubbish_around_a_panic_does_not_hide_it() {
 }
 
 #[test]
+fn what_is_shown_holds_nothing_that_a_terminal_obeys() {
+    let watch = watched(Policy::default(), &["a\u{9b}2Jb\x1b[2J\x07c\u{85}\n".as_bytes()]);
+    assert_eq!(watch.recent().collect::<Vec<_>>(), ["a\u{fffd}2Jbc\u{fffd}"]);
+}
+
+#[test]
+fn a_panic_is_told_behind_any_flood() {
+    let mut told = Vec::new();
+    let mut watch = Watch::default();
+    let flood = "[  OK  ] Reached target Basic System.\n".repeat(1000);
+    for text in [flood.as_str(), "[  1.0] Kernel panic - not syncing: x\n"] {
+        watch.push(text.as_bytes(), AT, &mut |mark| told.push(mark.name), &mut |_| {});
+    }
+    assert_eq!(told.len(), 501);
+    assert_eq!(told.last(), Some(&MarkName::Finding));
+}
+
+#[test]
 fn a_flood_is_bounded() {
     let line = b"[    1.000000] WARNING: CPU: 0 PID: 1 at mm/slub.c:1 f+0x1/0x2\r\n";
     let mut watch = Watch::default();

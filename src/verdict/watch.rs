@@ -345,8 +345,12 @@ impl Sight<'_> {
         let latest = || self.scanner.latest().map(|latest| latest.severity);
         let severity = (name == MarkName::Finding).then(latest).flatten();
         let mark = Mark { name, text, line: line.number, at_us: micros(self.at), severity };
-        see(&mark);
-        if self.facts.marks.len() < MARKS_MAX {
+        let is_kept = self.facts.marks.len() < MARKS_MAX;
+        // What ends a run is told in any case.
+        if is_kept || severity == Some(Severity::Panic) || name == MarkName::PanicEnd {
+            see(&mark);
+        }
+        if is_kept {
             self.facts.marks.push(mark);
         }
     }
