@@ -39,9 +39,11 @@ const PANIC_SILENCE: Duration = Duration::from_secs(3);
 const INTERRUPTED_DRAIN: Duration = Duration::from_millis(200);
 /// How long output may take to be written to files that nobody waits for.
 const WATCHED_DRAIN: Duration = Duration::from_secs(10);
-/// How long a line without end stands before it is taken for a prompt, and how
-/// often that is looked at.
-const PROMPT: Duration = Duration::from_millis(200);
+/// How long a line without end stands before it is taken for a prompt: longer than
+/// a busy host keeps a guest from finishing its line.
+const PROMPT: Duration = Duration::from_secs(1);
+/// How often that is looked at.
+const TICK: Duration = Duration::from_millis(250);
 /// How often signals are looked at while output is written out.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 
@@ -305,7 +307,7 @@ impl Session {
         if watch.last_byte().is_some_and(|last| last.saturating_add(PROMPT) <= at) {
             watch.pause(at, &mut |mark| self.shared.saw(mark));
         }
-        Instant::now().checked_add(PROMPT)
+        Instant::now().checked_add(TICK)
     }
 
     /// Writes out what is left of the console and gives the terminal back. Waits

@@ -13,7 +13,7 @@ The verdict:
   A run passes if all that was asked for was seen: each --expect, --expect-status, --pass-on; and
   where none of them is given, that userspace started and the guest then powered off (or wrote 0
   to I/O port 0xf4). Nothing else passes. Lines are matched without escape sequences; a prompt
-  without an end of line counts once it has stood for 0.2 s.
+  without an end of line counts once it has stood for a second.
 
   When a running guest has shown all that was asked for it goes on for --settle, and what it does
   then still counts: a panic behind the expected line is a failure. The same time is given to a
@@ -302,5 +302,43 @@ fn settle(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO)
     } else {
         duration(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_time_or_off() {
+        assert_eq!("90s".parse(), Ok(Limit(Some(Duration::from_secs(90)))));
+        assert_eq!("off".parse(), Ok(Limit(None)));
+        assert!("0".parse::<Limit>().is_err());
+        assert!("never".parse::<Limit>().is_err());
+    }
+
+    #[test]
+    fn to_settle_may_take_no_time() {
+        assert_eq!(settle("0"), Ok(Duration::ZERO));
+        assert_eq!(settle("0s"), Ok(Duration::ZERO));
+        assert_eq!(settle("500ms"), Ok(Duration::from_millis(500)));
+        assert!(settle("x").is_err());
+    }
+
+    #[test]
+    fn a_reset_ends_the_run_or_starts_the_guest_again_so_many_times() {
+        assert_eq!("exit".parse(), Ok(Reboot { restarts: 0 }));
+        assert_eq!("restart".parse(), Ok(Reboot { restarts: RESTARTS }));
+        assert_eq!("restart=7".parse(), Ok(Reboot { restarts: 7 }));
+        assert!("restart=x".parse::<Reboot>().is_err());
+        assert!("again".parse::<Reboot>().is_err());
+    }
+
+    #[test]
+    fn a_shard_is_one_of_some() {
+        assert_eq!("2/3".parse(), Ok(Shard { number: 2, of: 3 }));
+        for wrong in ["0/3", "4/3", "1", "1/0", "a/b", "-1/2"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
     }
 }

@@ -301,6 +301,18 @@ fn a_guest_that_has_proven_all_goes_on_for_a_while() {
 }
 
 #[test]
+fn a_stamp_that_is_cut_short_is_no_program_s_line() {
+    let mut watch = limited(Criterion::default());
+    say(&mut watch, 5, "[    0.1] booting\n[  ");
+    watch.pause(Duration::from_secs(7), &mut |_| {});
+    assert!(!watch.userspace());
+    watch.finish(Duration::from_secs(8), &mut |_| {}, &mut |_| {});
+    assert!(!watch.userspace());
+    say(&mut watch, 9, "a program\n");
+    assert!(watch.userspace());
+}
+
+#[test]
 fn a_goal_that_is_an_end_is_waited_for() {
     let mut watch =
         limited(Criterion { goal: Some(Goal::PowerOff), ..expecting(&["x"]).criterion });

@@ -151,7 +151,7 @@ impl Watch {
         facts.bytes = facts.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         facts.last_byte = Some(at);
         facts.prompt_sought = false;
-        let mut sight = Sight { scanner, expects, facts, policy, at };
+        let mut sight = Sight { scanner, expects, facts, policy, at, is_last: false };
         lines.push(bytes, |line| {
             sight.line(&line, see);
             text(&line);
@@ -165,7 +165,7 @@ impl Watch {
         if !std::mem::replace(&mut facts.prompt_sought, true)
             && let Some(line) = lines.partial()
         {
-            Sight { scanner, expects, facts, policy, at }.line(&line, see);
+            Sight { scanner, expects, facts, policy, at, is_last: false }.line(&line, see);
         }
     }
 
@@ -177,7 +177,7 @@ impl Watch {
         text: &mut dyn FnMut(&Line<'_>),
     ) {
         let Self { lines, scanner, expects, facts, policy } = self;
-        let mut sight = Sight { scanner, expects, facts, policy, at };
+        let mut sight = Sight { scanner, expects, facts, policy, at, is_last: true };
         lines.finish(|line| {
             sight.line(&line, see);
             text(&line);
@@ -294,6 +294,8 @@ struct Sight<'a> {
     facts: &'a mut Seen,
     policy: &'a Policy,
     at: Duration,
+    /// There is no more to come, so this line may lack its end.
+    is_last: bool,
 }
 
 impl Sight<'_> {
@@ -308,7 +310,9 @@ impl Sight<'_> {
         for sign in hits.signs {
             self.sign(sign, line, see);
         }
-        if looks_like_a_program(line.text) && self.scanner.open().is_none() {
+        // Of a line that is cut short nobody knows whose it is.
+        let is_over = line.is_whole && !self.is_last;
+        if is_over && looks_like_a_program(line.text) && self.scanner.open().is_none() {
             self.facts.program.get_or_insert(self.at);
         }
         if self.expects.see(line, self.at) {

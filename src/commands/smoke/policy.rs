@@ -57,3 +57,27 @@ pub(super) fn limits(options: &LimitOptions, engine: Kind) -> Limits {
         settle: options.settle.unwrap_or(scaled(settle)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::Limit;
+
+    #[test]
+    fn an_emulated_guest_has_five_times_as_long_but_where_a_limit_is_given() {
+        let given = LimitOptions {
+            timeout: None,
+            boot_timeout: Some(Limit(Some(Duration::from_secs(7)))),
+            silence_timeout: Some(Limit(None)),
+            settle: None,
+        };
+        let seconds = |limits: Limits| {
+            [limits.total, limits.boot, limits.silence, Some(limits.settle)]
+                .map(|limit| limit.map(|limit| limit.as_secs()))
+        };
+        assert_eq!(seconds(limits(&given, Kind::Kvm)), [Some(120), Some(7), None, Some(2)]);
+        assert_eq!(seconds(limits(&given, Kind::Tcg)), [Some(600), Some(7), None, Some(10)]);
+    }
+}
