@@ -70,7 +70,7 @@ fn vcpu(samples: &[Sample]) -> Option<String> {
     let looks = format!("in {of} looks");
     Some(if halted == of && deaf {
         format!(
-            "is halted {place} with interrupts off ({looks}): it stopped for good, and nothing can wake it."
+            "is halted {place} with interrupts off ({looks}): it stopped for good, and nothing can wake it; a kernel that panics stops all processors but one so."
         )
     } else if halted == of {
         format!(
@@ -82,7 +82,9 @@ fn vcpu(samples: &[Sample]) -> Option<String> {
         )
     } else if high.saturating_sub(low) <= LOOP_MAX {
         let off = if deaf { ", with interrupts off" } else { "" };
-        format!("spins {place}{off} ({looks}): it is caught in a loop there.")
+        format!(
+            "spins {place}{off} ({looks}): it is caught in a loop there; so is a kernel that has panicked."
+        )
     } else {
         format!("is running, {place} ({looks}): it is busy, not stuck in one place.")
     })
