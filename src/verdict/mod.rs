@@ -20,6 +20,7 @@ mod proof;
 pub mod report;
 pub mod rules;
 mod scanner;
+mod sight;
 mod signs;
 pub mod silence;
 mod watch;

@@ -9,13 +9,12 @@ use super::{
     limits::Limits,
     line::{Line, Lines},
     lists::{Allow, Deny},
-    matcher,
     patterns::Severity,
-    proof::{Criterion, Expects, Goal, Proof},
-    scanner::{Finding, Scanner, shown},
-    signs::{Sign, looks_like_a_program},
+    proof::{Criterion, Expects, Proof},
+    scanner::{Finding, Scanner},
+    sight::Sight,
 };
-use crate::{outcome::End, timeline::micros};
+use crate::outcome::End;
 
 /// What decides a run's verdict.
 #[derive(Clone, Debug)]
@@ -86,7 +85,7 @@ pub enum MarkName {
 }
 
 /// The most marks that are kept; a guest may print without end.
-const MARKS_MAX: usize = 500;
+pub(super) const MARKS_MAX: usize = 500;
 
 /// Watches one guest's console. No clock is in it: whoever calls says how late
 /// it is, counted from the start of `main`.
@@ -101,22 +100,22 @@ pub struct Watch {
 
 /// What was seen so far.
 #[derive(Debug, Default)]
-struct Seen {
-    bytes: u64,
-    last_byte: Option<Duration>,
-    marks: Vec<Mark>,
+pub(super) struct Seen {
+    pub(super) bytes: u64,
+    pub(super) last_byte: Option<Duration>,
+    pub(super) marks: Vec<Mark>,
     /// What proves that userspace runs.
-    userspace: Option<Proof>,
+    pub(super) userspace: Option<Proof>,
     /// When it first looked as if it did.
-    program: Option<Duration>,
-    login: Option<Proof>,
+    pub(super) program: Option<Duration>,
+    pub(super) login: Option<Proof>,
     /// When all was seen that a running guest can show.
-    proven: Option<Duration>,
+    pub(super) proven: Option<Duration>,
     /// When a failure's last line was seen, and before that its first.
-    failed: Option<Duration>,
-    failing: Option<Duration>,
+    pub(super) failed: Option<Duration>,
+    pub(super) failing: Option<Duration>,
     /// The partial line was looked at already.
-    prompt_sought: bool,
+    pub(super) prompt_sought: bool,
 }
 
 impl Default for Watch {
@@ -284,101 +283,5 @@ impl Watch {
     /// The expected lines that were not.
     pub fn missing(&self) -> impl Iterator<Item = String> {
         self.expects.missing()
-    }
-}
-
-/// A look at one line.
-struct Sight<'a> {
-    scanner: &'a mut Scanner,
-    expects: &'a mut Expects,
-    facts: &'a mut Seen,
-    policy: &'a Policy,
-    at: Duration,
-    /// There is no more to come, so this line may lack its end.
-    is_last: bool,
-}
-
-impl Sight<'_> {
-    fn line(&mut self, line: &Line<'_>, see: &mut dyn FnMut(&Mark)) {
-        let hits = matcher::hits(line);
-        let before = self.scanner.begun();
-        self.scanner.see(line, &hits, micros(self.at));
-        if self.scanner.begun() != before {
-            let text = self.scanner.latest().map(|latest| latest.name.clone()).unwrap_or_default();
-            self.mark(MarkName::Finding, line, text, see);
-        }
-        for sign in hits.signs {
-            self.sign(sign, line, see);
-        }
-        // Of a line that is cut short nobody knows whose it is.
-        let is_over = line.is_whole && !self.is_last;
-        if is_over && looks_like_a_program(line.text) && self.scanner.open().is_none() {
-            self.facts.program.get_or_insert(self.at);
-        }
-        if self.expects.see(line, self.at) {
-            self.mark(MarkName::Expected, line, shown(line), see);
-        }
-        self.decide();
-    }
-
-    fn sign(&mut self, sign: Sign, line: &Line<'_>, see: &mut dyn FnMut(&Mark)) {
-        let name = match sign {
-            Sign::LinuxVersion => MarkName::LinuxVersion,
-            Sign::InitStarted => MarkName::InitStarted,
-            Sign::Systemd => MarkName::Userspace,
-            Sign::Target => MarkName::Target,
-            Sign::Login => MarkName::LoginPrompt,
-            Sign::Ending => MarkName::Ending,
-            Sign::PanicEnd => MarkName::PanicEnd,
-        };
-        if !matches!(sign, Sign::LinuxVersion | Sign::PanicEnd) {
-            let proof = || Proof::by_line("userspace started".to_owned(), line, self.at);
-            self.facts.userspace.get_or_insert_with(proof);
-        }
-        if sign == Sign::Login {
-            let proof = || Proof::by_line("a login prompt".to_owned(), line, self.at);
-            self.facts.login.get_or_insert_with(proof);
-        }
-        let repeats = matches!(name, MarkName::Target);
-        if repeats || !self.facts.marks.iter().any(|mark| mark.name == name) {
-            self.mark(name, line, shown(line), see);
-        }
-    }
-
-    fn mark(&mut self, name: MarkName, line: &Line<'_>, text: String, see: &mut dyn FnMut(&Mark)) {
-        let latest = || self.scanner.latest().map(|latest| latest.severity);
-        let severity = (name == MarkName::Finding).then(latest).flatten();
-        let mark = Mark { name, text, line: line.number, at_us: micros(self.at), severity };
-        let is_kept = self.facts.marks.len() < MARKS_MAX;
-        // What ends a run is told in any case.
-        if is_kept || severity == Some(Severity::Panic) || name == MarkName::PanicEnd {
-            see(&mark);
-        }
-        if is_kept {
-            self.facts.marks.push(mark);
-        }
-    }
-
-    /// Notes when nothing that a running guest can do would still change a pass
-    /// into a better one, or a failure into a pass.
-    fn decide(&mut self) {
-        let Criterion { expects, status, .. } = &self.policy.criterion;
-        let goal = match self.policy.criterion.goal() {
-            None => !expects.is_empty(),
-            Some(Goal::Init) => self.facts.userspace.is_some(),
-            Some(Goal::Login) => self.facts.login.is_some(),
-            Some(Goal::PowerOff) => false,
-        };
-        if goal && status.is_none() && self.expects.are_met() {
-            self.facts.proven.get_or_insert(self.at);
-        }
-        let fail_on = self.policy.fail_on;
-        if self.scanner.findings().iter().any(|finding| finding.severity >= fail_on) {
-            self.facts.failed.get_or_insert(self.at);
-        }
-        self.facts.failing = match self.scanner.open() {
-            Some(severity) if severity >= fail_on => self.facts.failing.or(Some(self.at)),
-            _ => None,
-        };
     }
 }
