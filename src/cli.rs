@@ -3,6 +3,7 @@
 mod handed;
 mod inspect;
 mod measure;
+mod smoke;
 mod verify;
 
 use std::{path::PathBuf, time::Duration};
@@ -13,6 +14,10 @@ use firmware_less::{handoff::kexec, machine::LeafSize};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
+pub use smoke::{
+    FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
+    Reboot, Shard, SmokeOptions,
+};
 pub use verify::VerifyOptions;
 
 use crate::engine::Kind;
@@ -26,7 +31,8 @@ Exit status:
   1-63         the guest's own status, written to I/O port 0xf4
   64 65 69 70 74  usage, image refused, no usable engine, bug of ours, file error
   77           skipped (--skip-without-engine)
-  101 102 105  kernel panic, triple fault, engine failure
+  101 102      kernel panic, triple fault
+  103 105      fail pattern (oops, BUG, rescue shell), engine failure
   124          time limit
   129 130 143  hung up, interrupted, terminated";
 
@@ -55,6 +61,8 @@ pub enum Command {
     /// Boot a UKI, its console on standard input and output
     #[command(after_help = AFTER_HELP)]
     Run(RunOptions),
+    /// Boot UKIs and give a verdict that needs proof, for CI
+    Smoke(Box<SmokeOptions>),
     /// Show guest memory, boot_params and CPU state before the first instruction
     ///
     /// Needs no KVM and no privileges: the plan is a pure function of the options and the files.

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::{
     engine, exit, files,
     outcome::Signal,
+    verdict::lists,
     verify::{self, TrustError},
 };
 
@@ -51,6 +52,25 @@ pub enum Error {
     SameFile {
         /// As the user named it.
         path: PathBuf,
+    },
+    /// A list of regular expressions can't be used.
+    #[error("{}", path.display())]
+    List {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: lists::Error,
+    },
+    /// A shard without a UKI, which would pass without having booted anything.
+    #[error("shard {number}/{of} has none of the {images} UKIs; give at most {images} shards")]
+    EmptyShard {
+        /// Which.
+        number: usize,
+        /// Of how many.
+        of: usize,
+        /// How many UKIs there are.
+        images: usize,
     },
     /// The file is no UKI, or one that is refused.
     #[error("{}", path.display())]
@@ -255,7 +275,9 @@ impl Error {
             Self::Machine(_)
             | Self::SameFile { .. }
             | Self::BinaryToTerminal { .. }
-            | Self::NothingTrusted { .. } => exit::USAGE,
+            | Self::NothingTrusted { .. }
+            | Self::List { .. }
+            | Self::EmptyShard { .. } => exit::USAGE,
             Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),
             Self::Host { .. } => exit::BUG,

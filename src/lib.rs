@@ -15,7 +15,8 @@
 //! crate `firmware_less`: values in, values out. This crate opens the files
 //! ([`files`], [`job`]), runs the plan ([`engine`]), stands between the guest's
 //! console and the host's ([`session`], [`console`]) and says how it went
-//! ([`outcome`], [`timeline`], [`report`]).
+//! ([`outcome`], [`timeline`], [`report`]) and what that comes to ([`verdict`]).
+//! Of these the verdict is as pure as the plan: bytes and times in, a status out.
 //!
 //! # Decisions
 //!
@@ -45,6 +46,11 @@
 //!   explicit option is consent.
 //! - The guest's console goes through a queue and a thread of its own: a vCPU
 //!   pays no system call a byte, and what is read from the lines costs it nothing.
+//! - What the console says is looked at where it is written, by the vCPU: what the
+//!   guest says comes before what it does next. One pass for a few dozen texts is
+//!   all that most lines cost.
+//! - Several UKIs are booted in a process each, not in threads: signals, clocks and
+//!   a crash of ours stay with one of them.
 //! - The TCG engine's QEMU is killed, not asked to quit: nothing of its state is
 //!   wanted by then, and a kill can't hang.
 
@@ -60,10 +66,12 @@ pub mod exit;
 pub mod files;
 pub mod job;
 pub mod messages;
+pub mod news;
 pub mod outcome;
 pub mod report;
 pub mod session;
 mod signals;
 pub mod timeline;
+pub mod verdict;
 pub mod verify;
 pub mod visible;

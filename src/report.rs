@@ -11,6 +11,7 @@ use crate::{
     job::Job,
     outcome::{CrashReport, End, Exits, Outcome},
     timeline::{GuestMilestone, Milestone, Timeline, micros},
+    verdict::{Finding, Watch},
     verify::Origin,
 };
 
@@ -52,8 +53,23 @@ pub struct RunReport<'a> {
     pub guest_milestones: &'a [GuestMilestone],
     /// Exits by kind.
     pub exits: Observed<Exits>,
+    /// What the console told of failures.
+    pub findings: &'a [Finding],
     /// For a crash or a failure of the engine.
     pub crash: Option<&'a CrashReport>,
+}
+
+/// What there is to report of a run that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// How it ended.
+    pub outcome: &'a Outcome,
+    /// When what happened.
+    pub timeline: &'a Timeline,
+    /// What the console told.
+    pub watch: &'a Watch,
+    /// The exit status of the program.
+    pub status: u8,
 }
 
 /// How the kernel was handed over.
@@ -104,13 +120,8 @@ pub enum Observed<T> {
 impl<'a> RunReport<'a> {
     /// The report of one run.
     #[must_use]
-    pub fn new(
-        job: &'a Job,
-        engine: &'a Engine,
-        load: &Load<'_>,
-        outcome: &'a Outcome,
-        timeline: &'a Timeline,
-    ) -> Self {
+    pub fn new(job: &'a Job, engine: &'a Engine, load: &Load<'_>, run: &'a Run<'a>) -> Self {
+        let Run { outcome, timeline, watch, status } = *run;
         let machine = load.plan.machine();
         let counted = outcome.exits.is_some();
         let time = |milestone| (milestone, Time::of(timeline, milestone, counted));
@@ -121,7 +132,7 @@ impl<'a> RunReport<'a> {
             reading: job.uki.reading(),
             verified: &job.verified,
             outcome: &outcome.end,
-            exit_status: outcome.end.run_status(),
+            exit_status: status,
             engine,
             handoff: Handoff {
                 kind: "kexec",
@@ -137,6 +148,7 @@ impl<'a> RunReport<'a> {
                 Observed::Unobservable { value: None, reason: "QEMU does not count them" },
                 Observed::Value,
             ),
+            findings: watch.findings(),
             crash: outcome.crash.as_ref(),
         }
     }

@@ -3,6 +3,8 @@
 //! On a host whose KVM can't run kernels, the KVM engine runs in the bed: a
 //! nested machine with a true /dev/kvm.
 
+mod smoke;
+
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 use serde_json::Value;

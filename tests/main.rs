@@ -32,6 +32,8 @@ mod plan;
 mod probe;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
+/// The verdicts of `ukivm smoke`.
+mod smoke;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
 mod support;
 /// The TCG engine, with plans made by hand.

@@ -8,6 +8,7 @@ pub mod measure;
 mod output_file;
 pub mod plan;
 pub mod run;
+pub mod smoke;
 
 use std::io::{ErrorKind, Write as _};
 

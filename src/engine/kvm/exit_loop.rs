@@ -36,11 +36,11 @@ impl Cause {
 pub(super) fn run(
     vcpu: &mut Vcpu<'_>,
     guest: &Guest<'_>,
-    is_first: bool,
+    id: usize,
     exits: &mut Exits,
 ) -> Option<Cause> {
-    let Guest { devices, session, stopping } = guest;
-    let mut entering = is_first;
+    let Guest { devices, session, stopping, samples } = guest;
+    let mut entering = id == 0;
     if entering {
         session.mark(Milestone::FirstEntry);
     }
@@ -70,8 +70,14 @@ pub(super) fn run(
                 data.fill(0xff);
             }
             Ok(VcpuExit::MmioWrite(..)) => count(&mut exits.mmio_write),
-            Ok(VcpuExit::Intr) => count(&mut exits.interrupted),
-            Err(error) if error.errno() == libc::EINTR => count(&mut exits.interrupted),
+            Ok(VcpuExit::Intr) => {
+                count(&mut exits.interrupted);
+                samples.note(id, vcpu);
+            }
+            Err(error) if error.errno() == libc::EINTR => {
+                count(&mut exits.interrupted);
+                samples.note(id, vcpu);
+            }
             // A vCPU that waits to be started looks up when INIT comes.
             Err(error) if error.errno() == libc::EAGAIN => count(&mut exits.other),
             failure => {

@@ -23,6 +23,7 @@ mod exit_reason;
 mod load;
 mod memory;
 mod run;
+mod samples;
 mod self_test;
 mod support;
 mod vcpu;

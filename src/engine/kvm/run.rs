@@ -19,6 +19,7 @@ use super::{
     crash::{self, Suspect},
     exit_loop, join,
     memory::GuestMemory,
+    samples::Samples,
     vcpu::Vcpu,
     vm::{self, Vm},
 };
@@ -68,7 +69,12 @@ impl LoadedVm<'_> {
         let Self { vm, plan } = self;
         let devices = Devices::new(vm.serial_interrupt);
         session.attach_input(devices.serial());
-        let guest = Guest { devices, session, stopping: AtomicBool::new(false) };
+        let guest = Guest {
+            devices,
+            session,
+            stopping: AtomicBool::new(false),
+            samples: Samples::default(),
+        };
         let threads: Vec<_> = vm.vcpus.iter().map(|_| OnceLock::new()).collect();
         let (end, left) = thread::scope(|scope| {
             let (present, departures) = mpsc::channel();
@@ -76,12 +82,16 @@ impl LoadedVm<'_> {
                 .start(scope, vm.vcpus, &threads, &present)
                 .map(|handles| (session.wait(), handles));
             drop(present);
+            if ran.as_ref().is_ok_and(|(end, _)| end.is_hang()) {
+                guest.samples.take(&threads);
+            }
             guest.stop(&threads, &departures);
             ran.map(|(end, handles)| (end, handles.into_iter().map(join).collect::<Vec<_>>()))
         })?;
         let exits = left.iter().map(|left| left.exits).sum();
         let crash = crash_report(&end, &left, plan, vm.memory);
-        Ok(Outcome { end, exits: Some(exits), crash })
+        let samples = guest.samples.taken();
+        Ok(Outcome { end, exits: Some(exits), crash, samples })
     }
 }
 
@@ -91,6 +101,8 @@ pub(super) struct Guest<'s> {
     pub(super) session: &'s Session,
     /// Set when the run is over: no vCPU may enter the guest again.
     pub(super) stopping: AtomicBool,
+    /// What vCPUs are at, where that is asked for.
+    pub(super) samples: Samples,
 }
 
 /// A vCPU that has left the guest for good.
@@ -116,17 +128,17 @@ impl Guest<'_> {
                 .spawn_scoped(scope, move || {
                     let _presence = presence;
                     thread.get_or_init(gettid);
-                    self.run(vcpu, id == 0)
+                    self.run(vcpu, id)
                 })
                 .map_err(|source| Error::Thread { id, source })
         };
         vcpus.into_iter().zip(threads).enumerate().map(start_one).collect()
     }
 
-    fn run<'m>(&self, mut vcpu: Vcpu<'m>, is_first: bool) -> Left<'m> {
+    fn run<'m>(&self, mut vcpu: Vcpu<'m>, id: usize) -> Left<'m> {
         let mut exits = Exits::default();
         let mut failure = None;
-        if let Some(cause) = exit_loop::run(&mut vcpu, self, is_first, &mut exits) {
+        if let Some(cause) = exit_loop::run(&mut vcpu, self, id, &mut exits) {
             failure = cause.explanation;
             self.session.end(cause.end);
         }
@@ -170,7 +182,7 @@ fn crash_report(
     plan: &BootPlan,
     memory: &GuestMemory,
 ) -> Option<CrashReport> {
-    let hangs = *end == End::TimeLimit;
+    let hangs = end.is_hang();
     let lines: Vec<_> = left
         .iter()
         .enumerate()

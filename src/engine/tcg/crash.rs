@@ -3,7 +3,7 @@
 use firmware_less::range::GuestRange;
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::CrashReport;
+use crate::outcome::{CrashReport, Sample};
 
 /// A command of QEMU's monitor, about one vCPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub(super) struct Question {
 
 const REGISTERS: &str = "info registers";
 const CODE: &str = "x /16xb $pc";
+/// What a look at a vCPU is called that is one of many.
+const LOOK: &str = "look";
 const PHYSICAL: &str = "gva2gpa $pc";
 
 /// What a report of a machine with `cpus` vCPUs is made from.
@@ -23,19 +25,34 @@ pub(super) fn questions(cpus: u32) -> impl Iterator<Item = Question> {
     })
 }
 
+/// A look at each of `cpus` vCPUs: what it is noted as, and the command.
+pub(super) fn looks(cpus: u32) -> impl Iterator<Item = (Question, &'static str)> {
+    (0..cpus).map(|cpu| (Question { cpu, command: LOOK.to_owned() }, REGISTERS))
+}
+
 /// A named range of guest memory.
 pub(super) type Named = (&'static str, GuestRange);
 
 /// What the monitor said of the stopped guest.
 #[derive(Debug, Default)]
 pub(super) struct Dump {
+    samples: Vec<Sample>,
     answers: Vec<(Question, String)>,
 }
 
 impl Dump {
     /// Keeps what the monitor printed.
     pub(super) fn add(&mut self, question: Question, text: String) {
-        self.answers.push((question, text));
+        if question.command == LOOK {
+            self.samples.extend(sample(question.cpu, &text));
+        } else {
+            self.answers.push((question, text));
+        }
+    }
+
+    /// What the vCPUs were at while the guest ran.
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        self.samples.clone()
     }
 
     /// Whether every question about `cpus` vCPUs has its answer.
@@ -81,6 +98,20 @@ impl Dump {
             |(asked, _): &&(Question, _)| asked.cpu == cpu && asked.command == command;
         self.answers.iter().find(of_question).map_or("", |(_, text)| text)
     }
+}
+
+/// What a register dump says a vCPU is at.
+fn sample(cpu: u32, registers: &str) -> Option<Sample> {
+    const INTERRUPTS: u64 = 1 << 9;
+    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    let rip = value(registers, "RIP=").or(value(registers, "EIP=")).and_then(number)?;
+    let flags = value(registers, "RFL=").or(value(registers, "EFL=")).and_then(number)?;
+    Some(Sample {
+        cpu,
+        rip,
+        is_halted: value(registers, "HLT=") == Some("1"),
+        takes_interrupts: flags & INTERRUPTS != 0,
+    })
 }
 
 /// What follows `name` in a register dump.
@@ -146,6 +177,19 @@ mod tests {
                 "CS =0010 0000000000000000 ffffffff 00af9b00",
             ]
         );
+    }
+
+    #[test]
+    fn a_look_says_where_and_whether_it_waits() {
+        let mut dump = Dump::default();
+        let (question, command) = looks(1).next().unwrap();
+        assert_eq!(command, REGISTERS);
+        let text = "RIP=ffffffff81000010 RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n";
+        dump.add(question, text.to_owned());
+        let sample =
+            Sample { cpu: 0, rip: 0xffff_ffff_8100_0010, is_halted: true, takes_interrupts: true };
+        assert_eq!(dump.samples(), [sample]);
+        assert!(!dump.is_complete(1));
     }
 
     #[test]

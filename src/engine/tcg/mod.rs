@@ -186,7 +186,8 @@ impl LoadedVm {
             session.end(ending::end(&seen, child.wait(), &channels.said.tail()));
             Ok(seen.dump)
         })?;
-        Ok(Outcome { end: session.wait(), exits: None, crash: dump.report(&self.ranges) })
+        let (crash, samples) = (dump.report(&self.ranges), dump.samples());
+        Ok(Outcome { end: session.wait(), exits: None, crash, samples })
     }
 }
 

@@ -89,7 +89,12 @@ pub(super) fn start(qmp: &UnixStream) {
 
 /// Asks the human monitor; what it prints comes as [`Message::Answer`].
 pub(super) fn ask(qmp: &UnixStream, question: &Question) {
-    let arguments = json!({ "command-line": question.command, "cpu-index": question.cpu });
+    ask_as(qmp, question, &question.command);
+}
+
+/// Asks the human monitor `command`, whose answer comes as that to `question`.
+pub(super) fn ask_as(qmp: &UnixStream, question: &Question, command: &str) {
+    let arguments = json!({ "command-line": command, "cpu-index": question.cpu });
     send(
         qmp,
         &json!({ "execute": "human-monitor-command", "arguments": arguments, "id": question }),

@@ -23,6 +23,11 @@ use crate::{
 /// How long a guest that is to be ended may take to show its registers.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often the vCPUs of a guest that hangs are looked at, and how long between
+/// two looks: no multiple of a kernel's tick.
+const LOOKS: u32 = 16;
+const BETWEEN: Duration = Duration::from_micros(11_300);
+
 /// What was seen of a run.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -42,6 +47,9 @@ pub(super) struct Watch<'a> {
     over: PipeReader,
     cpus: u32,
     lines: Lines,
+    /// Looks still to be taken, and when the next one is due.
+    looks: u32,
+    next_look: Option<Instant>,
     /// Set while the guest's registers are asked for.
     deadline: Option<Instant>,
     seen: Seen,
@@ -66,7 +74,8 @@ impl<'a> Watch<'a> {
         cpus: u32,
     ) -> Self {
         let (lines, seen) = (Lines::default(), Seen::default());
-        Self { session, channels, child, over, cpus, lines, deadline: None, seen }
+        let (looks, next_look, deadline) = (0, None, None);
+        Self { session, channels, child, over, cpus, lines, looks, next_look, deadline, seen }
     }
 
     /// Acts on what QEMU says until it has closed its channels, which it does by
@@ -85,6 +94,9 @@ impl<'a> Watch<'a> {
                     self.session_over();
                 }
             }
+            if self.next_look.is_some_and(|at| Instant::now() >= at) {
+                self.look();
+            }
             if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 self.child.kill();
             }
@@ -98,8 +110,8 @@ impl<'a> Watch<'a> {
             .iter()
             .map(|source| PollFd::from_borrowed_fd(self.fd(*source), PollFlags::IN))
             .collect();
-        let timeout =
-            self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let next = self.deadline.into_iter().chain(self.next_look).min();
+        let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.and_then(|duration| Timespec::try_from(duration).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) => open
@@ -180,8 +192,26 @@ impl<'a> Watch<'a> {
     /// Where a guest that ran out of time hangs is worth knowing.
     fn session_over(&mut self) {
         match self.session.wait() {
-            End::TimeLimit if self.seen.end.is_none() => self.ask(),
+            end if end.is_hang() && self.seen.end.is_none() => {
+                self.looks = LOOKS;
+                self.look();
+            }
             _ => self.child.kill(),
+        }
+    }
+
+    /// Looks at the vCPUs once more, or for all there is to see when that was often
+    /// enough.
+    fn look(&mut self) {
+        self.next_look = None;
+        if self.looks == 0 {
+            self.ask();
+            return;
+        }
+        self.looks = self.looks.saturating_sub(1);
+        self.next_look = Instant::now().checked_add(BETWEEN);
+        for (question, command) in crash::looks(self.cpus) {
+            qmp::ask_as(&self.channels.qmp, &question, command);
         }
     }
 
