@@ -33,8 +33,8 @@ __this_module:
         .macro  trap flags
 1:      ud2
         .pushsection __bug_table, "aw"
-2:      .long   1b - 2b
-        .long   3f - 2b
+        .long   1b - .
+        .long   3f - .
         .short  27
         .short  \flags
         .popsection
