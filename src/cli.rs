@@ -2,6 +2,7 @@
 
 mod handed;
 mod measure;
+mod smoke;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,6 +11,10 @@ use firmware_less::{handoff::kexec, machine::LeafSize};
 
 pub use handed::{ConsoleOption, HandedOptions};
 pub use measure::{BankOption, MeasureOptions};
+pub use smoke::{
+    FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
+    Reboot, Shard, SmokeOptions,
+};
 
 use crate::engine::Kind;
 
@@ -44,6 +49,8 @@ pub enum Command {
     /// Boot a UKI, its console on standard input and output
     #[command(after_help = AFTER_HELP)]
     Run(RunOptions),
+    /// Boot UKIs and give a verdict that needs proof, for CI
+    Smoke(Box<SmokeOptions>),
     /// Show guest memory, boot_params and CPU state before the first instruction
     ///
     /// Needs no KVM and no privileges: the plan is a pure function of the options and the files.

@@ -9,7 +9,7 @@ use firmware_less::{
 };
 use thiserror::Error;
 
-use crate::{engine, exit, files};
+use crate::{engine, exit, files, verdict::lists};
 
 /// What a command failed of. Its message follows `ukivm: `.
 #[derive(Debug, Error)]
@@ -46,6 +46,25 @@ pub enum Error {
     SameFile {
         /// As the user named it.
         path: PathBuf,
+    },
+    /// A list of regular expressions can't be used.
+    #[error("{}", path.display())]
+    List {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: lists::Error,
+    },
+    /// A shard without a UKI, which would pass without having booted anything.
+    #[error("shard {number}/{of} has none of the {images} UKIs; give at most {images} shards")]
+    EmptyShard {
+        /// Which.
+        number: usize,
+        /// Of how many.
+        of: usize,
+        /// How many UKIs there are.
+        images: usize,
     },
     /// The file is no UKI, or one that is refused.
     #[error("{}", path.display())]
@@ -157,7 +176,10 @@ impl Error {
             | Self::Kernel { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
-            Self::Machine(_) | Self::SameFile { .. } => exit::USAGE,
+            Self::Machine(_)
+            | Self::SameFile { .. }
+            | Self::List { .. }
+            | Self::EmptyShard { .. } => exit::USAGE,
             Self::Engine(error) => error.exit_status(),
             Self::Host { .. } => exit::BUG,
         }

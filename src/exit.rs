@@ -14,10 +14,17 @@ pub const BUG: u8 = 70;
 pub const IO: u8 = 74;
 /// Skipped, only with `--skip-without-engine`.
 pub const SKIPPED: u8 = 77;
+/// The guest ended, or its time did after userspace had started, without the proof
+/// that was wanted.
+pub const NO_PROOF: u8 = 100;
 /// The kernel panicked.
 pub const PANIC: u8 = 101;
 /// The guest triple-faulted.
 pub const TRIPLE_FAULT: u8 = 102;
+/// A fail pattern: an oops, a BUG, a shell instead of a system, an own pattern.
+pub const FAIL_PATTERN: u8 = 103;
+/// Nothing on the console for the time allowed.
+pub const SILENCE: u8 = 104;
 /// The engine failed under the guest.
 pub const ENGINE_FAILURE: u8 = 105;
 /// The time limit passed.

@@ -5,7 +5,7 @@ use std::{panic::catch_unwind, process::ExitCode, time::Instant};
 use clap::Parser as _;
 use ukivm::{
     cli::{Cli, Command},
-    commands::{doctor, measure, plan, run},
+    commands::{doctor, measure, plan, run, smoke},
     error::Error,
     exit,
     messages::{chain, say},
@@ -27,6 +27,7 @@ fn program(start: Instant) -> ExitCode {
 fn command(command: &Command, start: Instant) -> Result<ExitCode, Error> {
     let status = match command {
         Command::Run(options) => run::run(options, start),
+        Command::Smoke(options) => smoke::run(options, start),
         Command::Plan(options) => plan::run(options),
         Command::Measure(options) => measure::run(options),
         Command::Doctor(options) => doctor::run(options),

@@ -2,10 +2,10 @@
 
 use std::iter::Sum;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where the guest asked for a reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResetBy {
     /// The ACPI reset register, port 0xcf9.
@@ -17,7 +17,7 @@ pub enum ResetBy {
 }
 
 /// A signal that ends a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Signal {
     /// ^C where it is ours, or the escape key.
@@ -29,7 +29,7 @@ pub enum Signal {
 }
 
 /// How a run ended. What the guest did is never an error of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum End {
     /// ACPI S5.
@@ -50,6 +50,12 @@ pub enum End {
     TripleFault,
     /// The time limit passed.
     TimeLimit,
+    /// The time limit for userspace to start passed.
+    BootLimit,
+    /// Nothing on the console for the time allowed.
+    Silence,
+    /// The verdict stands, and the guest had time to make it a worse one.
+    Decided,
     /// The user or the system ended it.
     Interrupted {
         /// By which signal.
@@ -69,17 +75,26 @@ impl End {
     #[must_use]
     pub fn run_status(&self) -> u8 {
         match self {
-            Self::PowerOff | Self::Reset { .. } => 0,
+            Self::PowerOff | Self::Reset { .. } | Self::Decided => 0,
             Self::Status { status } => (*status).min(crate::exit::GUEST_STATUS_MAX),
             Self::Panic => crate::exit::PANIC,
             Self::TripleFault => crate::exit::TRIPLE_FAULT,
-            Self::TimeLimit => crate::exit::TIME_LIMIT,
+            Self::TimeLimit | Self::BootLimit => crate::exit::TIME_LIMIT,
+            Self::Silence => crate::exit::SILENCE,
             Self::Interrupted { signal: Signal::Int } => crate::exit::INTERRUPTED,
             Self::Interrupted { signal: Signal::Term } => crate::exit::TERMINATED,
             Self::Interrupted { signal: Signal::Hup } => crate::exit::HUNG_UP,
             Self::ConsoleClosed => crate::exit::IO,
             Self::EngineFailure { .. } => crate::exit::ENGINE_FAILURE,
         }
+    }
+}
+
+impl End {
+    /// Whether the guest was still running, and nobody knows what at.
+    #[must_use]
+    pub fn is_hang(&self) -> bool {
+        matches!(self, Self::TimeLimit | Self::BootLimit | Self::Silence)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     job::Job,
     outcome::{CrashReport, End, Exits, Outcome},
     timeline::{GuestMilestone, Milestone, Timeline, micros},
+    verdict::{Finding, Watch},
 };
 
 /// The version of the JSON form: it grows only when something is taken away or
@@ -46,8 +47,23 @@ pub struct RunReport<'a> {
     pub guest_milestones: &'a [GuestMilestone],
     /// Exits by kind.
     pub exits: Observed<Exits>,
+    /// What the console told of failures.
+    pub findings: &'a [Finding],
     /// For a crash or a failure of the engine.
     pub crash: Option<&'a CrashReport>,
+}
+
+/// What there is to report of a run that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// How it ended.
+    pub outcome: &'a Outcome,
+    /// When what happened.
+    pub timeline: &'a Timeline,
+    /// What the console told.
+    pub watch: &'a Watch,
+    /// The exit status of the program.
+    pub status: u8,
 }
 
 /// How the kernel was handed over.
@@ -98,13 +114,8 @@ pub enum Observed<T> {
 impl<'a> RunReport<'a> {
     /// The report of one run.
     #[must_use]
-    pub fn new(
-        job: &Job,
-        engine: &'a Engine,
-        load: &Load<'_>,
-        outcome: &'a Outcome,
-        timeline: &'a Timeline,
-    ) -> Self {
+    pub fn new(job: &Job, engine: &'a Engine, load: &Load<'_>, run: &'a Run<'a>) -> Self {
+        let Run { outcome, timeline, watch, status } = *run;
         let machine = load.plan.machine();
         let counted = outcome.exits.is_some();
         let time = |milestone| (milestone, Time::of(timeline, milestone, counted));
@@ -113,7 +124,7 @@ impl<'a> RunReport<'a> {
             ukivm: env!("CARGO_PKG_VERSION"),
             image: job.files.uki().path.display().to_string(),
             outcome: &outcome.end,
-            exit_status: outcome.end.run_status(),
+            exit_status: status,
             engine,
             handoff: Handoff {
                 kind: "kexec",
@@ -129,6 +140,7 @@ impl<'a> RunReport<'a> {
                 Observed::Unobservable { value: None, reason: "QEMU does not count them" },
                 Observed::Value,
             ),
+            findings: watch.findings(),
             crash: outcome.crash.as_ref(),
         }
     }

@@ -10,6 +10,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
     },
     time::{Duration, Instant},
 };
@@ -20,11 +21,13 @@ use rustix::{
 };
 
 use crate::{
-    console::{ESCAPE_HINT, Lines, Output, Sight, Source, Stdin, Terminal},
+    console::{ESCAPE_HINT, Output, Source, Stdin, Terminal},
     messages::say,
+    news::News,
     outcome::{End, Signal},
     signals::Signals,
-    timeline::Timeline,
+    timeline::{Timeline, micros},
+    verdict::{Line, Mark, MarkName, Severity, Watch},
 };
 
 pub use crate::timeline::Milestone;
@@ -34,6 +37,11 @@ pub use crate::timeline::Milestone;
 const PANIC_SILENCE: Duration = Duration::from_secs(3);
 /// How long output may take to be written out after an interruption.
 const INTERRUPTED_DRAIN: Duration = Duration::from_millis(200);
+/// How long output may take to be written to files that nobody waits for.
+const WATCHED_DRAIN: Duration = Duration::from_secs(10);
+/// How long a line without end stands before it is taken for a prompt, and how
+/// often that is looked at.
+const PROMPT: Duration = Duration::from_millis(200);
 /// How often signals are looked at while output is written out.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 
@@ -63,6 +71,19 @@ pub struct Finished {
     pub interrupted: Option<Signal>,
     /// When what happened.
     pub timeline: Timeline,
+    /// What the console told.
+    pub watch: Watch,
+}
+
+/// Where a guest's console goes that nobody types at.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Take every byte as it comes.
+    pub(crate) raw: Vec<Output>,
+    /// Takes clean lines, each with its time.
+    pub(crate) text: Option<Output>,
+    /// Is told what happens.
+    pub(crate) news: Option<Sender<News>>,
 }
 
 #[derive(Debug)]
@@ -72,6 +93,7 @@ struct State {
     /// When the guest last wrote something, once it has panicked.
     last_output: Instant,
     timeline: Timeline,
+    news: Option<Sender<News>>,
 }
 
 #[derive(Debug)]
@@ -86,9 +108,13 @@ struct Shared {
 #[derive(Debug)]
 pub struct Session {
     shared: Arc<Shared>,
-    output: Output,
-    lines: Mutex<Lines>,
-    input: Source,
+    outputs: Vec<Output>,
+    text: Option<Output>,
+    watch: Mutex<Watch>,
+    /// Nothing is typed without.
+    input: Option<Source>,
+    /// The guest is watched by a policy that may end the run.
+    is_watched: bool,
     stdin: Mutex<Option<Stdin>>,
     seen_output: AtomicBool,
     // Dropped first to last: a signal can end us again once the terminal is restored.
@@ -111,25 +137,42 @@ impl Session {
         limits: Limits,
         timeline: Timeline,
     ) -> io::Result<Self> {
-        let state = State { end: None, panicked: false, last_output: limits.start, timeline };
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            over: AtomicBool::new(false),
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-        });
+        let shared = Shared::new(limits.start, timeline, None)?;
         let closer = Arc::clone(&shared);
-        let output = Output::start(output, move || closer.end(End::ConsoleClosed))?;
-        Ok(Self {
+        let output = Output::start(output, move |_| closer.end(End::ConsoleClosed))?;
+        let input: Source = Arc::new(input);
+        let session = Self::of(shared, limits, Watch::default());
+        Ok(Self { outputs: vec![output], input: Some(input), ..session })
+    }
+
+    /// A session without input, whose console goes to `record` and is watched by
+    /// `watch`, which may end it.
+    pub(crate) fn watched(
+        record: Record,
+        watch: Watch,
+        limits: Limits,
+        timeline: Timeline,
+    ) -> io::Result<Self> {
+        let Record { raw, text, news } = record;
+        let shared = Shared::new(limits.start, timeline, news)?;
+        let session = Self::of(shared, limits, watch);
+        Ok(Self { outputs: raw, text, is_watched: true, ..session })
+    }
+
+    fn of(shared: Arc<Shared>, limits: Limits, watch: Watch) -> Self {
+        Self {
             shared,
-            output,
-            lines: Mutex::new(Lines::default()),
-            input: Arc::new(input),
+            outputs: Vec::new(),
+            text: None,
+            watch: Mutex::new(watch),
+            input: None,
+            is_watched: false,
             stdin: Mutex::new(None),
             seen_output: AtomicBool::new(false),
             terminal: Mutex::new(None),
             signals: OnceLock::new(),
             limits,
-        })
+        }
     }
 
     /// The guest wrote these bytes to its console. Blocks while the host's side
@@ -140,22 +183,48 @@ impl Session {
         }
         // Looked at here and not where it is written out, which may be later: what
         // the guest says comes before what it does next.
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(bytes, |sight| self.shared.saw(sight));
+        let at = self.limits.start.elapsed();
+        let mut text = Vec::new();
+        let see = &mut |mark: &Mark| self.shared.saw(mark);
+        self.watch().push(bytes, at, see, &mut |line| self.write_line(line, at, &mut text));
         self.shared.wrote();
-        self.output.push(bytes);
+        for output in &self.outputs {
+            output.push(bytes);
+        }
+        self.push_text(&text);
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line as it stands in the record, if there is one.
+    fn write_line(&self, line: &Line<'_>, at: Duration, text: &mut Vec<u8>) {
+        if self.text.is_some() {
+            let fresh = line.text.get(line.fresh..).unwrap_or_default();
+            let shown = String::from_utf8_lossy(fresh);
+            text.extend_from_slice(format!("[{:12.6}] {shown}\n", at.as_secs_f64()).as_bytes());
+        }
+    }
+
+    fn push_text(&self, text: &[u8]) {
+        match &self.text {
+            Some(output) if !text.is_empty() => output.push(text),
+            _ => {}
+        }
     }
 
     /// Notes the time of a milestone; only the first of each counts.
     pub fn mark(&self, milestone: Milestone) {
-        self.shared.lock().timeline.mark(milestone);
+        self.shared.mark(milestone);
     }
 
     /// The guest wrote `value` to the milestone port.
     pub fn mark_guest(&self, value: u8) {
-        self.shared.lock().timeline.mark_guest(value);
+        let mut state = self.shared.lock();
+        if let Some(milestone) = state.timeline.mark_guest(value) {
+            state.tell(&News::GuestMilestone { value, at_us: milestone.at_us });
+        }
     }
 
     /// The guest reported a panic (pvpanic). It goes on, to print its trace;
@@ -168,8 +237,12 @@ impl Session {
     pub fn end(&self, end: End) {
         self.shared.end(end);
         if self.is_over() {
-            self.output.release();
+            self.release();
         }
+    }
+
+    fn release(&self) {
+        self.outputs.iter().chain(&self.text).for_each(Output::release);
     }
 
     /// Whether the run is over.
@@ -194,9 +267,10 @@ impl Session {
             let terminal = Terminal::raw()?;
             *self.terminal.lock().unwrap_or_else(PoisonError::into_inner) = Some(terminal);
         }
+        let Some(source) = &self.input else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
         let quit = move || shared.end(End::Interrupted { signal: Signal::Int });
-        let stdin = Stdin::start(Arc::clone(&self.input), input, self.limits.interactive, quit)?;
+        let stdin = Stdin::start(Arc::clone(source), input, self.limits.interactive, quit)?;
         *self.stdin.lock().unwrap_or_else(PoisonError::into_inner) = Some(stdin);
         Ok(())
     }
@@ -209,32 +283,55 @@ impl Session {
                 self.end(End::Interrupted { signal });
             }
             if let Some(end) = self.shared.ended() {
-                self.output.release();
+                self.release();
                 return end;
             }
+            let tick = self.is_watched.then(|| self.look_for_a_prompt()).flatten();
             match self.next_deadline() {
                 Some((at, end)) if at <= Instant::now() => self.end(end),
-                deadline => self.sleep_until(deadline.map(|(at, _)| at)),
+                deadline => {
+                    let deadline = deadline.map(|(at, _)| at);
+                    self.sleep_until(deadline.into_iter().chain(tick).min());
+                }
             }
         }
+    }
+
+    /// Looks at a line without end when it has stood for a while; when to look
+    /// again.
+    fn look_for_a_prompt(&self) -> Option<Instant> {
+        let at = self.limits.start.elapsed();
+        let mut watch = self.watch();
+        if watch.last_byte().is_some_and(|last| last.saturating_add(PROMPT) <= at) {
+            watch.pause(at, &mut |mark| self.shared.saw(mark));
+        }
+        Instant::now().checked_add(PROMPT)
     }
 
     /// Writes out what is left of the console and gives the terminal back. Waits
     /// for a slow reader, but past neither the time limit nor a signal.
     #[must_use]
     pub fn finish(self) -> Finished {
-        self.output.complete();
-        let interrupted = self.drain();
-        Finished { interrupted, timeline: self.shared.lock().timeline.clone() }
+        let at = self.limits.start.elapsed();
+        let mut text = Vec::new();
+        let see = &mut |mark: &Mark| self.shared.saw(mark);
+        self.watch().finish(at, see, &mut |line| self.write_line(line, at, &mut text));
+        self.push_text(&text);
+        self.outputs.iter().chain(&self.text).for_each(Output::complete);
+        let interrupted = self.outputs.iter().chain(&self.text).find_map(|one| self.drain(one));
+        let timeline = self.shared.lock().timeline.clone();
+        let watch = std::mem::take(&mut *self.watch());
+        Finished { interrupted, timeline, watch }
     }
 
-    fn drain(&self) -> Option<Signal> {
+    fn drain(&self, output: &Output) -> Option<Signal> {
         let limit = match (self.shared.ended(), self.limits.time_limit) {
+            _ if self.is_watched => Instant::now().checked_add(WATCHED_DRAIN),
             (Some(End::Interrupted { .. }), _) => Instant::now().checked_add(INTERRUPTED_DRAIN),
             (_, Some(limit)) => self.limits.start.checked_add(limit),
             (_, None) => None,
         };
-        while !self.output.drained(DRAIN_STEP) {
+        while !output.drained(DRAIN_STEP) {
             let signal = self.signal();
             if signal.is_some() || limit.is_some_and(|limit| limit <= Instant::now()) {
                 say("the end of the guest's output is lost: nobody reads it");
@@ -251,11 +348,15 @@ impl Session {
     /// What happens by itself next, and when.
     fn next_deadline(&self) -> Option<(Instant, End)> {
         let state = self.shared.lock();
+        let (entered, panicked) = (state.timeline.at(Milestone::FirstEntry), state.panicked);
         let panic = state.panicked.then(|| state.last_output.checked_add(PANIC_SILENCE));
         let panic = panic.flatten().map(|at| (at, End::Panic));
+        drop(state);
         let limit = self.limits.time_limit.and_then(|limit| self.limits.start.checked_add(limit));
         let limit = limit.map(|at| (at, End::TimeLimit));
-        [panic, limit].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let due = self.watch().due(entered, panicked);
+        let due = due.and_then(|(at, end)| Some((self.limits.start.checked_add(at)?, end)));
+        [panic, limit, due].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn sleep_until(&self, deadline: Option<Instant>) {
@@ -270,7 +371,34 @@ impl Session {
     }
 }
 
+impl State {
+    fn tell(&self, news: &News) {
+        // Whoever wanted to know may have gone.
+        self.news.iter().for_each(|teller| drop(teller.send(news.clone())));
+    }
+}
+
 impl Shared {
+    fn new(
+        start: Instant,
+        timeline: Timeline,
+        news: Option<Sender<News>>,
+    ) -> io::Result<Arc<Self>> {
+        let state = State { end: None, panicked: false, last_output: start, timeline, news };
+        Ok(Arc::new(Self {
+            state: Mutex::new(state),
+            over: AtomicBool::new(false),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        }))
+    }
+
+    fn mark(&self, milestone: Milestone) {
+        let mut state = self.lock();
+        if let Some(at) = state.timeline.mark(milestone) {
+            state.tell(&News::Milestone { name: milestone, at_us: micros(at) });
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -282,7 +410,9 @@ impl Shared {
     fn end(&self, end: End) {
         let mut state = self.lock();
         let end = if state.panicked { after_panic(end) } else { end };
-        state.timeline.mark(Milestone::End);
+        if let Some(at) = state.timeline.mark(Milestone::End) {
+            state.tell(&News::End { outcome: end.clone(), at_us: micros(at) });
+        }
         state.end.get_or_insert(end);
         drop(state);
         self.over.store(true, Ordering::Release);
@@ -306,13 +436,17 @@ impl Shared {
     }
 
     /// The guest printed a line that means something.
-    fn saw(&self, sight: Sight) {
-        match sight {
-            Sight::LinuxVersion => self.lock().timeline.mark(Milestone::LinuxVersion),
-            Sight::InitStarted => self.lock().timeline.mark(Milestone::InitStarted),
-            Sight::Panic => self.panicked(),
-            Sight::PanicEnd => self.end(End::Panic),
+    fn saw(&self, mark: &Mark) {
+        match (mark.name, mark.severity) {
+            (MarkName::LinuxVersion, _) => self.mark(Milestone::LinuxVersion),
+            (MarkName::InitStarted, _) => self.mark(Milestone::InitStarted),
+            (MarkName::Finding, Some(Severity::Panic)) => self.panicked(),
+            (MarkName::PanicEnd, _) => self.end(End::Panic),
+            _ => {}
         }
+        self.lock().tell(&News::Console(mark.clone()));
+        // It may have changed what ends the run, and when.
+        self.wake();
     }
 
     fn wake(&self) {
@@ -325,7 +459,13 @@ impl Shared {
 /// silent then does so because it panicked.
 fn after_panic(end: End) -> End {
     match end {
-        End::PowerOff | End::Reset { .. } | End::TimeLimit | End::Status { .. } => End::Panic,
+        End::PowerOff
+        | End::Reset { .. }
+        | End::TimeLimit
+        | End::BootLimit
+        | End::Silence
+        | End::Decided
+        | End::Status { .. } => End::Panic,
         other => other,
     }
 }

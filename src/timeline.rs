@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Something worth a time. Only the first of each counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Milestone {
     /// The program's `main` began.
@@ -61,7 +61,7 @@ impl Milestone {
 }
 
 /// A byte that the guest wrote to the milestone port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestMilestone {
     /// The byte.
     pub value: u8,
@@ -95,19 +95,29 @@ impl Timeline {
         self.start
     }
 
-    /// Notes that `milestone` is now, unless it was before.
-    pub fn mark(&mut self, milestone: Milestone) {
-        if self.at(milestone).is_none() {
-            self.times.push((milestone, self.start.elapsed()));
+    /// Notes that `milestone` is now, unless it was before; if so, the time.
+    pub fn mark(&mut self, milestone: Milestone) -> Option<Duration> {
+        if self.at(milestone).is_some() {
+            return None;
         }
+        let now = self.start.elapsed();
+        self.times.push((milestone, now));
+        Some(now)
     }
 
-    /// Notes a byte on the milestone port.
-    pub fn mark_guest(&mut self, value: u8) {
-        if self.guest.len() < GUEST_MILESTONES_MAX {
-            let at_us = micros(self.start.elapsed());
-            self.guest.push(GuestMilestone { value, at_us });
+    /// The guest runs again: its end is still to come.
+    pub fn run_again(&mut self) {
+        self.times.retain(|(milestone, _)| *milestone != Milestone::End);
+    }
+
+    /// Notes a byte on the milestone port, and gives the note where it is kept.
+    pub fn mark_guest(&mut self, value: u8) -> Option<GuestMilestone> {
+        if self.guest.len() >= GUEST_MILESTONES_MAX {
+            return None;
         }
+        let milestone = GuestMilestone { value, at_us: micros(self.start.elapsed()) };
+        self.guest.push(milestone);
+        Some(milestone)
     }
 
     /// When `milestone` was, since the start of `main`.
@@ -147,7 +157,8 @@ mod tests {
     #[test]
     fn a_guest_that_floods_the_milestone_port_is_bounded() {
         let mut timeline = Timeline::new(Instant::now());
-        (0..10_000).for_each(|_| timeline.mark_guest(7));
+        let kept = (0..10_000).filter_map(|_| timeline.mark_guest(7)).count();
+        assert_eq!(kept, GUEST_MILESTONES_MAX);
         assert_eq!(timeline.guest().len(), GUEST_MILESTONES_MAX);
     }
 }

@@ -24,6 +24,8 @@ mod measure;
 mod plan;
 /// What a kernel is handed on both engines, by its own account.
 mod probe;
+/// The verdicts of `ukivm smoke`.
+mod smoke;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
 mod support;
 /// The TCG engine, with plans made by hand.

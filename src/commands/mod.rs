@@ -5,6 +5,7 @@ mod json_file;
 pub mod measure;
 pub mod plan;
 pub mod run;
+pub mod smoke;
 
 use std::io::{ErrorKind, Write as _};
 

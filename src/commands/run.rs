@@ -12,9 +12,10 @@ use crate::{
     job::{self, Job},
     messages::{chain, say},
     outcome::{End, Outcome},
-    report::RunReport,
+    report::{Run, RunReport},
     session::{Finished, Limits, Milestone, Session},
     timeline::Timeline,
+    verdict::{Finding, Severity, Watch, rules},
 };
 
 /// Runs the job and gives the exit status.
@@ -36,13 +37,15 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     warn(&planned.warnings);
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
-    let (outcome, timeline) = supervise(&engine, &load, options, timeline)?;
-    tell(&outcome);
+    let (outcome, timeline, watch) = supervise(&engine, &load, options, timeline)?;
+    let status = status(&outcome.end, &watch);
+    tell(&outcome, &watch);
     hint(&engine, &outcome);
     let written = report.map_or(Ok(()), |file| {
-        file.write(&RunReport::new(&job, &engine, &load, &outcome, &timeline))
+        let run = Run { outcome: &outcome, timeline: &timeline, watch: &watch, status };
+        file.write(&RunReport::new(&job, &engine, &load, &run))
     });
-    match (outcome.end.run_status(), written) {
+    match (status, written) {
         (0, written) => written.map(|()| 0),
         (status, Err(error)) => {
             // What the guest did matters more.
@@ -64,7 +67,7 @@ fn supervise(
     load: &Load<'_>,
     options: &RunOptions,
     timeline: Timeline,
-) -> Result<(Outcome, Timeline), Error> {
+) -> Result<(Outcome, Timeline, Watch), Error> {
     let console = |source| Error::Host { what: "can't set up the console", source };
     let limits = Limits {
         start: timeline.start(),
@@ -73,22 +76,34 @@ fn supervise(
     };
     let session = Session::new(limits, timeline).map_err(console)?;
     let outcome = engine.run(load, &session);
-    let Finished { interrupted, timeline } = session.finish();
+    let Finished { interrupted, timeline, watch } = session.finish();
     let mut outcome = outcome?;
     if let Some(signal) = interrupted {
         outcome.end = End::Interrupted { signal };
     }
-    Ok((outcome, timeline))
+    Ok((outcome, timeline, watch))
 }
 
-/// Says on standard error what ended the run, where the console does not show it.
-fn tell(outcome: &Outcome) {
+/// The exit status, by the end and by what the console told.
+fn status(end: &End, watch: &Watch) -> u8 {
+    let worst = watch.findings().iter().map(|finding| finding.severity).max();
+    rules::run(end, worst == Some(Severity::Panic), worst == Some(Severity::Fail))
+}
+
+/// Says on standard error what the guest told of its failures, and what ended the
+/// run, where the console does not show it.
+fn tell(outcome: &Outcome, watch: &Watch) {
+    for finding in watch.findings() {
+        let Finding { name, line, text, cause, .. } = finding;
+        say(&format!("line {line} of the console: {name}: {text} ({cause})"));
+    }
     match &outcome.end {
-        End::PowerOff | End::Reset { .. } => {}
+        End::PowerOff | End::Reset { .. } | End::Decided => {}
+        End::Silence => say("nothing on the console for the time allowed"),
         End::Status { status } => say(&format!("the guest ended with its own status {status}")),
         End::Panic => say("the kernel panicked"),
         End::TripleFault => say("the guest triple-faulted"),
-        End::TimeLimit => say("the time limit passed"),
+        End::TimeLimit | End::BootLimit => say("the time limit passed"),
         End::Interrupted { .. } => say("interrupted"),
         End::ConsoleClosed => say("nobody reads standard output any more"),
         End::EngineFailure { reason } => say(&format!("the engine failed: {reason}")),

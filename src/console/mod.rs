@@ -2,14 +2,13 @@
 //! terminal where they are one.
 
 mod escape;
-mod lines;
 mod output;
 mod stdin;
 mod terminal;
 
-pub(crate) use lines::{Lines, Sight};
 pub(crate) use output::Output;
 pub(crate) use stdin::{Source, Stdin};
+pub(crate) use terminal::is_terminal;
 pub use terminal::{Terminal, is_interactive};
 
 /// How the escape key is named to the user.

@@ -38,18 +38,21 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Starts the writer. It calls `failed` once when `to` takes no more.
+    /// Starts the writer. It calls `failed` once when `to` takes no more;
+    /// what comes then is lost.
     pub(crate) fn start(
         to: impl AsFd + Send + 'static,
-        failed: impl FnOnce() + Send + 'static,
+        failed: impl FnOnce(Errno) + Send + 'static,
     ) -> io::Result<Self> {
         let output = Self::default();
         let taker = output.clone();
         let writer = move || {
             let mut failed = Some(failed);
             while let Some(bytes) = taker.take() {
-                if failed.is_some() && write_all(&to, &bytes).is_err() {
-                    failed.take().into_iter().for_each(|failed| failed());
+                let written = if failed.is_some() { write_all(&to, &bytes) } else { Ok(()) };
+                if let (Err(error), Some(failed)) = (written, failed.take_if(|_| written.is_err()))
+                {
+                    failed(error);
                 }
             }
         };

@@ -16,6 +16,11 @@ pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && is_foreground()
 }
 
+/// Whether `stream` is a terminal.
+pub(crate) fn is_terminal(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal()
+}
+
 /// Whether reading `fd` would not stop us as a background job.
 pub(super) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     !fd.is_terminal() || tcgetpgrp(fd).is_ok_and(|group| group == getpgrp())

@@ -13,7 +13,7 @@ use firmware_less::{
     plan::BootPlan,
     range::GuestRange,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
@@ -92,7 +92,7 @@ impl Error {
 }
 
 /// An engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// `/dev/kvm`.
@@ -122,7 +122,7 @@ impl fmt::Display for Kind {
 }
 
 /// The engine chosen, and why it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
     /// Which.
     pub kind: Kind,

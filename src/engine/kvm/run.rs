@@ -170,7 +170,7 @@ fn crash_report(
     plan: &BootPlan,
     memory: &GuestMemory,
 ) -> Option<CrashReport> {
-    let hangs = *end == End::TimeLimit;
+    let hangs = end.is_hang();
     let lines: Vec<_> = left
         .iter()
         .enumerate()

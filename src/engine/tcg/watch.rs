@@ -180,7 +180,7 @@ impl<'a> Watch<'a> {
     /// Where a guest that ran out of time hangs is worth knowing.
     fn session_over(&mut self) {
         match self.session.wait() {
-            End::TimeLimit if self.seen.end.is_none() => self.ask(),
+            end if end.is_hang() && self.seen.end.is_none() => self.ask(),
             _ => self.child.kill(),
         }
     }

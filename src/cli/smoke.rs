@@ -1,0 +1,306 @@
+//! Options of `smoke`.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, ValueEnum};
+use regex::bytes::Regex;
+
+use super::{EngineOption, JobOptions, duration};
+use crate::verdict;
+
+const EXIT_STATUS: &str = "\
+The verdict:
+  A run passes if all that was asked for was seen: each --expect, --expect-status, --pass-on; and
+  where none of them is given, that userspace started and the guest then powered off (or wrote 0
+  to I/O port 0xf4). Nothing else passes. Lines are matched without escape sequences; a prompt
+  without an end of line counts once it has stood for 0.2 s.
+
+  When a running guest has shown all that was asked for it goes on for --settle, and what it does
+  then still counts: a panic behind the expected line is a failure. The same time is given to a
+  guest that failed, so that a worse end is seen.
+
+  On an emulating engine (tcg) the limits that are not given are five times as long.
+
+Exit status, the first that applies of engine failure, triple fault, panic, fail pattern, the
+guest's status, proof, limits:
+  0            the proof was seen
+  1-63         the guest's own status, written to I/O port 0xf4, where it is not the expected one
+  64 65 69 70 74  usage, image refused, no usable engine, bug of ours, file error
+  77           skipped (--skip-without-engine)
+  100          the guest ended, or its time did after userspace had started, without the proof
+  101 102 103  kernel panic, triple fault, fail pattern
+  104 105      silence, engine failure
+  124          time limit before userspace started
+  129 130 143  hung up, interrupted, terminated
+Of several runs, the gravest.";
+
+/// Options of `smoke`.
+#[derive(Clone, Debug, Args)]
+// The words behind `--` come last, and so behind the further images too.
+#[command(after_help = EXIT_STATUS, mut_arg("words", |words| words.index(3)))]
+pub struct SmokeOptions {
+    /// What to boot.
+    #[command(flatten)]
+    pub job: JobOptions,
+
+    /// More UKIs, each booted with the same options
+    #[arg(value_name = "IMAGES", index = 2)]
+    pub more: Vec<PathBuf>,
+
+    /// What has to be seen.
+    #[command(flatten)]
+    pub proof: ProofOptions,
+
+    /// What is a failure.
+    #[command(flatten)]
+    pub failure: FailureOptions,
+
+    /// How long it may take.
+    #[command(flatten)]
+    pub limits: LimitOptions,
+
+    /// How often, and how many at once.
+    #[command(flatten)]
+    pub matrix: MatrixOptions,
+
+    /// What runs the guest's code: KVM, QEMU's TCG, or KVM where it works and TCG where not
+    #[arg(long, value_enum, default_value_t = EngineOption::Auto, help_heading = "Run")]
+    pub engine: EngineOption,
+
+    /// What a reset of the guest does: it ends the run, or starts the guest again, N times at most
+    #[arg(long, value_name = "exit|restart[=N]", default_value = "exit", help_heading = "Run")]
+    pub reboot: Reboot,
+
+    /// Exit with 77 instead of 69 where no engine is usable
+    #[arg(long, help_heading = "Run")]
+    pub skip_without_engine: bool,
+
+    /// The form of the result on standard output
+    #[arg(long, value_enum, default_value_t = Format::Human, help_heading = "Output")]
+    pub format: Format,
+
+    /// Leave serial.log, serial.txt, events.jsonl, result.json, junit.xml and result.tap in DIR
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+
+    /// Show the guest's console on standard error as it comes
+    #[arg(long, help_heading = "Output")]
+    pub live: bool,
+}
+
+/// What has to be seen.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "What has to be seen")]
+pub struct ProofOptions {
+    /// A regular expression that a line of the console has to match; may be repeated, then in
+    /// this order
+    #[arg(long, value_name = "RE", value_parser = expression)]
+    pub expect: Vec<Regex>,
+
+    /// The expected lines may come in any order
+    #[arg(long, requires = "expect")]
+    pub any: bool,
+
+    /// The status that the guest has to write to I/O port 0xf4
+    #[arg(long, value_name = "N")]
+    pub expect_status: Option<u8>,
+
+    /// How far the guest has to come
+    #[arg(long, value_enum)]
+    pub pass_on: Option<GoalOption>,
+}
+
+/// What is a failure.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "What is a failure")]
+pub struct FailureOptions {
+    /// Fail also on lines that match a regular expression in FILE, one a line; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub deny: Vec<PathBuf>,
+
+    /// Let pass what a built-in pattern or a --deny list finds if one of its lines matches a
+    /// regular expression in FILE; never a panic; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub allow: Vec<PathBuf>,
+
+    /// From which severity on a finding is a failure
+    #[arg(long, value_enum, default_value_t = FailOn::Fail)]
+    pub fail_on: FailOn,
+}
+
+/// How long it may take.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits (90, 90s, 2m, 500ms, off)")]
+pub struct LimitOptions {
+    /// All of it [default: 120s]
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<Limit>,
+
+    /// Until userspace has started [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub boot_timeout: Option<Limit>,
+
+    /// Without a byte on the console, the first or the next [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub silence_timeout: Option<Limit>,
+
+    /// How long the guest goes on once the verdict stands [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = settle)]
+    pub settle: Option<Duration>,
+}
+
+/// How often, and how many at once.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Several runs")]
+pub struct MatrixOptions {
+    /// Boot each UKI N times; one that passes only sometimes is called flaky, and fails
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub repeat: u32,
+
+    /// Boot N at once, or as many as the host has processors and memory for if that is less
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: u32,
+
+    /// Boot only every Nth UKI, beginning with the Kth
+    #[arg(long, value_name = "K/N")]
+    pub shard: Option<Shard>,
+
+    /// Boot only that one, as a part of a larger run: its number among all images, from 0
+    #[arg(long, hide = true)]
+    pub part: Option<usize>,
+
+    /// Where that one leaves its files
+    #[arg(long, hide = true, requires = "part")]
+    pub part_output: Option<PathBuf>,
+
+    /// The process that this is a part of
+    #[arg(long, hide = true, requires = "part")]
+    pub part_of: Option<u32>,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Milestones as they come, then the verdict
+    Human,
+    /// The report
+    Json,
+    /// TAP version 14
+    Tap,
+    /// JUnit XML
+    Junit,
+    /// Annotations and folded logs of GitHub Actions, and its step summary
+    Github,
+}
+
+/// `--pass-on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GoalOption {
+    /// Userspace started, then the guest powered off, or wrote 0 to I/O port 0xf4
+    Poweroff,
+    /// Userspace started
+    Init,
+    /// A prompt that ends in "login:"
+    Login,
+}
+
+impl From<GoalOption> for verdict::Goal {
+    fn from(option: GoalOption) -> Self {
+        match option {
+            GoalOption::Poweroff => Self::PowerOff,
+            GoalOption::Init => Self::Init,
+            GoalOption::Login => Self::Login,
+        }
+    }
+}
+
+/// `--fail-on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Warnings of the kernel (WARN, lockdep) too
+    Warning,
+    /// Whatever is worse
+    Fail,
+}
+
+impl From<FailOn> for verdict::Severity {
+    fn from(option: FailOn) -> Self {
+        match option {
+            FailOn::Warning => Self::Warning,
+            FailOn::Fail => Self::Fail,
+        }
+    }
+}
+
+/// A limit, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<Duration>);
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" { Ok(Self(None)) } else { duration(text).map(|time| Self(Some(time))) }
+    }
+}
+
+/// `--reboot`: how often the guest is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reboot {
+    /// That often at most.
+    pub restarts: u32,
+}
+
+/// How often where nobody says.
+const RESTARTS: u32 = 3;
+
+impl FromStr for Reboot {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let restarts = match (text, text.strip_prefix("restart=")) {
+            ("exit", _) => 0,
+            ("restart", _) => RESTARTS,
+            (_, Some(number)) => number.parse().map_err(|error| format!("{number:?}: {error}"))?,
+            _ => return Err("give exit, restart or restart=N".into()),
+        };
+        Ok(Self { restarts })
+    }
+}
+
+/// `--shard`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which, from 1.
+    pub number: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/');
+        let parts = parts.and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+        match parts {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err("give K/N, as 1/3, 2/3 and 3/3".into()),
+        }
+    }
+}
+
+fn expression(text: &str) -> Result<Regex, String> {
+    verdict::compile(text).map_err(|error| error.to_string())
+}
+
+/// A time, which may be nothing.
+fn settle(text: &str) -> Result<Duration, String> {
+    if text.trim_end_matches(char::is_alphabetic) == "0" {
+        Ok(Duration::ZERO)
+    } else {
+        duration(text)
+    }
+}

@@ -1,0 +1,146 @@
+//! What a run leaves in a folder.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::mpsc::Sender,
+};
+
+use crate::{
+    console::Output,
+    error::Error,
+    messages::say,
+    news::News,
+    session::Record,
+    verdict::{formats, report::Suite},
+};
+
+/// Written while the guest runs.
+const SERIAL_LOG: &str = "serial.log";
+const SERIAL_TXT: &str = "serial.txt";
+const EVENTS: &str = "events.jsonl";
+/// Written when it has ended, each whole or not there.
+const RESULT_JSON: &str = "result.json";
+const JUNIT_XML: &str = "junit.xml";
+const RESULT_TAP: &str = "result.tap";
+
+/// The folder, if one is wanted, and the files in it that are open.
+#[derive(Debug, Default)]
+pub(super) struct Artefacts {
+    folder: Option<PathBuf>,
+    raw: Option<File>,
+    text: Option<File>,
+    pub(super) events: Option<File>,
+}
+
+impl Artefacts {
+    /// Makes the folder and its files; what an earlier run left there is gone from
+    /// now on. None of `images` may be among it.
+    pub(super) fn prepare(folder: Option<&Path>, images: &[PathBuf]) -> Result<Self, Error> {
+        let Some(folder) = folder else { return Ok(Self::default()) };
+        Self::make_folder(folder, images)?;
+        let file = |name: &str| {
+            let path = folder.join(name);
+            // Followed if it is a link, and written if it is a pipe: somebody put it there.
+            let made = File::create(&path).and_then(|_| File::options().append(true).open(&path));
+            made.map_err(|source| Error::Write { path, source })
+        };
+        Ok(Self {
+            folder: Some(folder.to_owned()),
+            raw: Some(file(SERIAL_LOG)?),
+            text: Some(file(SERIAL_TXT)?),
+            events: Some(file(EVENTS)?),
+        })
+    }
+
+    /// The folder for the results of several runs, which have their own for the rest.
+    pub(super) fn of_suite(folder: Option<&Path>, images: &[PathBuf]) -> Result<Self, Error> {
+        let Some(folder) = folder else { return Ok(Self::default()) };
+        Self::make_folder(folder, images)?;
+        Ok(Self { folder: Some(folder.to_owned()), ..Self::default() })
+    }
+
+    fn make_folder(folder: &Path, images: &[PathBuf]) -> Result<(), Error> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |source| Error::Write { path, source }
+        };
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        for name in [SERIAL_LOG, SERIAL_TXT, EVENTS, RESULT_JSON, JUNIT_XML, RESULT_TAP] {
+            let path = folder.join(name);
+            if images.iter().any(|image| is_same(image, &path)) {
+                return Err(Error::SameFile { path });
+            }
+        }
+        for name in [RESULT_JSON, JUNIT_XML, RESULT_TAP] {
+            let path = folder.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed(&path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a session's console goes. A file that can't be written is said, and
+    /// the run goes on.
+    pub(super) fn record(&self, news: Sender<News>, live: bool) -> io::Result<Record> {
+        let to_file = |file: &File, name: &'static str| {
+            Output::start(file.try_clone()?, move |error| {
+                say(&format!(
+                    "{name}: writing it failed, the rest of it is missing, and the verdict \
+                     stands: {error}"
+                ));
+            })
+        };
+        let mut raw = Vec::new();
+        if let Some(file) = &self.raw {
+            raw.push(to_file(file, SERIAL_LOG)?);
+        }
+        if live {
+            raw.push(Output::start(io::stderr(), |_| {})?);
+        }
+        let text = self.text.as_ref().map(|file| to_file(file, SERIAL_TXT)).transpose()?;
+        Ok(Record { raw, text, news: Some(news) })
+    }
+
+    /// Writes the results. What can't be written is said, and the verdict stands.
+    pub(super) fn write(&self, suite: &Suite) {
+        let Some(folder) = &self.folder else { return };
+        let json = match suite.images.as_slice() {
+            [image] if image.runs.len() == 1 => image.runs.first().map(super::json),
+            _ => Some(super::json(suite)),
+        };
+        let files = [
+            (RESULT_JSON, json.unwrap_or_default()),
+            (JUNIT_XML, formats::junit(suite)),
+            (RESULT_TAP, formats::tap(suite)),
+        ];
+        for (name, text) in files {
+            let path = folder.join(name);
+            if let Err(error) = replace(&path, &text) {
+                let path = path.display();
+                say(&format!("{path}: writing it failed, and the verdict stands: {error}"));
+            }
+        }
+    }
+}
+
+/// Writes a file whole or not at all.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let part = path.with_added_extension(format!("{}.part", std::process::id()));
+    let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
+    if written.is_err() {
+        fs::remove_file(&part).ok();
+    }
+    written
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}

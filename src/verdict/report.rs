@@ -1,0 +1,378 @@
+//! The result of `ukivm smoke` as data. `README.md` of this folder has the schema.
+
+use serde::{Deserialize, Serialize};
+
+use super::{conclusion::Conclusion, proof::Proof, scanner::Finding, watch::Watch};
+use crate::{
+    engine::Engine,
+    outcome::{End, Outcome},
+    timeline::{GuestMilestone, Milestone, Timeline, micros},
+};
+
+/// The version of the JSON form: it grows only when something is taken away or
+/// changes its meaning.
+pub const SCHEMA: u32 = 1;
+
+/// How many of the last lines a report shows to people.
+pub const LAST_LINES: usize = 20;
+
+/// What a run came to, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Result {
+    /// The proof was seen.
+    Pass,
+    /// It was not, or something went wrong in the guest.
+    Fail,
+    /// There was no run: the image, a file or the host would not have it.
+    Error,
+    /// There was no engine, and that was to be no error.
+    Skip,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The version of the program.
+    pub ukivm: String,
+    /// The UKI as it was named.
+    pub image: String,
+    /// Which of the repeated runs, from 1.
+    pub run: u32,
+    /// In a word.
+    pub result: Result,
+    /// The exit status.
+    pub exit_status: u8,
+    /// What decided, by name.
+    pub cause: String,
+    /// What decided, for a person.
+    pub summary: String,
+    /// What to do about it.
+    pub next_step: Option<String>,
+    /// What ran the guest's code.
+    pub engine: Option<Engine>,
+    /// The command line, bytes that are not UTF-8 replaced.
+    pub cmdline: Option<String>,
+    /// How the run ended.
+    pub outcome: Option<End>,
+    /// How often the guest was started again.
+    pub restarts: u32,
+    /// What was wanted and seen.
+    pub proofs: Vec<Proof>,
+    /// What was wanted and not seen.
+    pub missing: Vec<String>,
+    /// What went wrong on the console.
+    pub findings: Vec<Finding>,
+    /// What would have, were it not on the list of what is allowed.
+    pub allowed: Vec<Finding>,
+    /// What happened when, in order.
+    pub milestones: Vec<Stamp>,
+    /// What the guest wrote to the milestone port.
+    pub guest_milestones: Vec<GuestMilestone>,
+    /// How much there was on the console.
+    pub console: Amount,
+    /// The last lines on the console.
+    pub last_lines: Vec<String>,
+    /// Registers and the like, where the guest crashed or hung.
+    pub crash: Vec<String>,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+/// When something happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// What.
+    pub name: String,
+    /// In microseconds since the start of `main`.
+    pub at_us: u64,
+    /// The number of the line that told it, in the raw output.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<u64>,
+    /// What that line says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text: Option<String>,
+}
+
+/// How much there was on the console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    /// In bytes.
+    pub bytes: u64,
+    /// In line feeds.
+    pub lines: u64,
+}
+
+/// A run that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// What ran it.
+    pub engine: &'a Engine,
+    /// What the engine says of it.
+    pub outcome: &'a Outcome,
+    /// When what happened.
+    pub timeline: &'a Timeline,
+    /// What the console told.
+    pub watch: &'a Watch,
+    /// How often the guest was started again.
+    pub restarts: u32,
+    /// What the kernel was told.
+    pub cmdline: &'a [u8],
+}
+
+impl Report {
+    /// The report of a run.
+    #[must_use]
+    pub fn new(image: String, run: &Run<'_>, conclusion: Conclusion) -> Self {
+        let Run { engine, outcome, timeline, watch, restarts, cmdline } = *run;
+        let Conclusion { verdict, proofs, missing, summary, next_step } = conclusion;
+        let (bytes, lines) = watch.amount();
+        let crash = outcome.crash.clone().unwrap_or_default();
+        Self {
+            result: if verdict.is_pass() { Result::Pass } else { Result::Fail },
+            exit_status: verdict.status,
+            cause: verdict.cause,
+            summary,
+            next_step,
+            engine: Some(engine.clone()),
+            cmdline: Some(String::from_utf8_lossy(cmdline).into_owned()),
+            outcome: Some(outcome.end.clone()),
+            restarts,
+            proofs,
+            missing,
+            findings: watch.findings().to_vec(),
+            allowed: watch.allowed().to_vec(),
+            milestones: stamps(timeline, watch),
+            guest_milestones: timeline.guest().to_vec(),
+            console: Amount { bytes, lines },
+            last_lines: watch.recent().map(str::to_owned).collect(),
+            crash: crash.lines,
+            duration_us: timeline.at(Milestone::End).map_or(0, micros),
+            ..Self::without_run(image, Result::Error, 0, String::new())
+        }
+    }
+
+    /// The report where there was no run.
+    #[must_use]
+    pub fn without_run(image: String, result: Result, exit_status: u8, summary: String) -> Self {
+        Self {
+            schema: SCHEMA,
+            ukivm: env!("CARGO_PKG_VERSION").to_owned(),
+            image,
+            run: 1,
+            result,
+            exit_status,
+            cause: if result == Result::Skip { "skipped" } else { "error" }.to_owned(),
+            summary,
+            next_step: None,
+            engine: None,
+            cmdline: None,
+            outcome: None,
+            restarts: 0,
+            proofs: Vec::new(),
+            missing: Vec::new(),
+            findings: Vec::new(),
+            allowed: Vec::new(),
+            milestones: Vec::new(),
+            guest_milestones: Vec::new(),
+            console: Amount::default(),
+            last_lines: Vec::new(),
+            crash: Vec::new(),
+            duration_us: 0,
+        }
+    }
+
+    /// The finding that decided, if one did.
+    #[must_use]
+    pub fn decisive(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.name == self.cause)
+    }
+
+    /// The last lines as people are shown them.
+    #[must_use]
+    pub fn tail(&self) -> &[String] {
+        let from = self.last_lines.len().saturating_sub(LAST_LINES);
+        self.last_lines.get(from..).unwrap_or_default()
+    }
+
+    /// Its time in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        seconds(self.duration_us)
+    }
+}
+
+/// Microseconds as seconds.
+#[must_use]
+pub fn seconds(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64()
+}
+
+/// Both sources of milestones, by time.
+fn stamps(timeline: &Timeline, watch: &Watch) -> Vec<Stamp> {
+    let by_engine = Milestone::ALL.into_iter().filter_map(|milestone| {
+        let at_us = micros(timeline.at(milestone)?);
+        let of_console = [Milestone::LinuxVersion, Milestone::InitStarted].contains(&milestone);
+        (!of_console).then(|| Stamp { name: name(&milestone), at_us, line: None, text: None })
+    });
+    let by_console = watch.marks().iter().map(|mark| Stamp {
+        name: name(&mark.name),
+        at_us: mark.at_us,
+        line: Some(mark.line),
+        text: Some(mark.text.clone()),
+    });
+    let mut all: Vec<_> = by_engine.chain(by_console).collect();
+    all.sort_by_key(|stamp| stamp.at_us);
+    all
+}
+
+/// What something is called in JSON.
+pub(crate) fn name(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Runs that belong together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Suite {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The version of the program.
+    pub ukivm: String,
+    /// The exit status: the gravest of all runs'.
+    pub exit_status: u8,
+    /// How many UKIs passed, each time.
+    pub passed: usize,
+    /// How many did not, ever.
+    pub failed: usize,
+    /// How many passed sometimes.
+    pub flaky: usize,
+    /// How many were skipped.
+    pub skipped: usize,
+    /// Each UKI.
+    pub images: Vec<Image>,
+}
+
+/// The runs of one UKI.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// As it was named.
+    pub name: String,
+    /// What they come to.
+    pub result: Overall,
+    /// Each of them.
+    pub runs: Vec<Report>,
+}
+
+/// What the runs of one UKI come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overall {
+    /// All passed.
+    Pass,
+    /// None did.
+    Fail,
+    /// Some did.
+    Flaky,
+    /// None was made.
+    Skip,
+}
+
+impl Overall {
+    fn of(runs: &[Report]) -> Self {
+        let count = |result| runs.iter().filter(|run| run.result == result).count();
+        match (count(Result::Pass), count(Result::Skip)) {
+            (0, skipped) if skipped == runs.len() => Self::Skip,
+            (0, _) => Self::Fail,
+            (passed, _) if passed == runs.len() => Self::Pass,
+            _ => Self::Flaky,
+        }
+    }
+}
+
+impl Suite {
+    /// The runs of UKIs, in their order.
+    #[must_use]
+    pub fn new(images: Vec<(String, Vec<Report>)>) -> Self {
+        let of_image =
+            |(name, runs): (String, Vec<Report>)| Image { name, result: Overall::of(&runs), runs };
+        let images: Vec<Image> = images.into_iter().map(of_image).collect();
+        let count = |result| images.iter().filter(|image| image.result == result).count();
+        let statuses = images.iter().flat_map(|image| &image.runs).map(|run| run.exit_status);
+        Self {
+            schema: SCHEMA,
+            ukivm: env!("CARGO_PKG_VERSION").to_owned(),
+            exit_status: statuses.max_by_key(|status| gravity(*status)).unwrap_or(0),
+            passed: count(Overall::Pass),
+            failed: count(Overall::Fail),
+            flaky: count(Overall::Flaky),
+            skipped: count(Overall::Skip),
+            images,
+        }
+    }
+
+    /// Every run, in order.
+    pub fn runs(&self) -> impl Iterator<Item = &Report> {
+        self.images.iter().flat_map(|image| &image.runs)
+    }
+}
+
+/// Which of two statuses says more: interruptions, errors of ours, then the order
+/// of [`super::rules::smoke`]; skipped says more than passed.
+fn gravity(status: u8) -> u8 {
+    use crate::exit;
+    match status {
+        exit::INTERRUPTED | exit::TERMINATED | exit::HUNG_UP => 10,
+        exit::USAGE..=exit::SKIPPED if status != exit::SKIPPED => 9,
+        exit::ENGINE_FAILURE => 8,
+        exit::TRIPLE_FAULT => 7,
+        exit::PANIC => 6,
+        exit::FAIL_PATTERN => 5,
+        1..=exit::GUEST_STATUS_MAX => 4,
+        exit::SKIPPED => 1,
+        0 => 0,
+        _ => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(result: Result, status: u8) -> Report {
+        Report::without_run("a.efi".into(), result, status, String::new())
+    }
+
+    fn suite(runs: Vec<Report>) -> Suite {
+        Suite::new(vec![("a.efi".into(), runs)])
+    }
+
+    #[test]
+    fn flaky_is_told_from_failed() {
+        let (pass, fail) = (run(Result::Pass, 0), run(Result::Fail, 101));
+        let all = suite(vec![pass.clone(), pass.clone()]);
+        assert_eq!((all.passed, all.exit_status), (1, 0));
+        let none = suite(vec![fail.clone(), fail.clone()]);
+        assert_eq!((none.failed, none.flaky, none.exit_status), (1, 0, 101));
+        let some = suite(vec![pass, fail]);
+        assert_eq!((some.failed, some.flaky, some.exit_status), (0, 1, 101));
+    }
+
+    #[test]
+    fn the_gravest_status_is_that_of_all() {
+        let statuses = [0, 77, 100, 5, 103, 101, 102, 105, 65, 130];
+        for (at, status) in statuses.iter().enumerate() {
+            let runs = statuses[..=at].iter().map(|status| run(Result::Fail, *status)).collect();
+            assert_eq!(suite(runs).exit_status, *status);
+        }
+    }
+
+    #[test]
+    fn a_report_comes_back_from_json_as_it_was() {
+        let report = run(Result::Fail, 101);
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    }
+}

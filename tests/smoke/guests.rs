@@ -1,0 +1,108 @@
+//! The guests: each a way to end.
+
+use firmware_less::machine::{PVPANIC_PANICKED, port};
+use iced_x86::{IcedError, code_asm::*};
+
+use crate::support::{
+    Scratch,
+    tiny::{chatter, flush, guest, halt, power_off, print, spin, triple_fault, write_port},
+};
+
+/// What a kernel prints that starts init.
+pub(crate) const UP: &str = "[    0.500000] Run /init as init process\r\nhello\r\n";
+
+/// A panic as the kernel prints it.
+pub(crate) const PANIC: &str = "\
+[    1.250000] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\r
+[    1.250100] CPU: 0 UID: 0 PID: 1 Comm: init Not tainted 6.12.0 #1\r
+[    1.250200] Call Trace:\r
+[    1.250300]  <TASK>\r
+[    1.250400]  panic+0x118/0x2f0\r
+[    1.250500]  </TASK>\r
+[    1.250900] ---[ end Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100 ]---\r
+";
+
+const OOPS: &str = "\
+hello\r
+[    2.000000] ------------[ cut here ]------------\r
+[    2.000000] BUG: unable to handle page fault for address: 0000000000000010\r
+[    2.000000] Oops: 0002 [#1] SMP\r
+[    2.000000] RIP: 0010:broken_init+0xa/0x1000 [broken]\r
+[    2.000000] ---[ end trace 0000000000000000 ]---\r
+";
+
+/// How many bytes the flood has before its end.
+pub(crate) const FLOOD: usize = 200_000;
+
+/// Writes the guest of that name to `NAME.efi`.
+pub(crate) fn write(scratch: &Scratch, name: &str) {
+    let uki = match name {
+        "up" => says(UP, power_off),
+        "up-and-on" => says(UP, halt),
+        "hello" => says("hello\r\nworld\r\n", power_off),
+        "login" => says("debian login: ", halt),
+        "status-0" => status(0),
+        "status-7" => status(7),
+        "status-200" => status(200),
+        // It announces itself on the port before it prints anything.
+        "panic" => guest(|a| {
+            write_port(a, port::PVPANIC, PVPANIC_PANICKED)?;
+            print(a, PANIC)?;
+            spin(a)
+        }),
+        "pvpanic" => guest(|a| {
+            write_port(a, port::PVPANIC, PVPANIC_PANICKED)?;
+            write_port(a, port::RESET, 6)
+        }),
+        "says-it-and-panics" => says(&format!("hello\r\n{PANIC}"), spin),
+        "triple-fault" => says("hello\r\n", triple_fault),
+        "oops" => says(OOPS, power_off),
+        "emergency" => says("You are in emergency mode. After logging in, type\r\n", halt),
+        "halt" => guest(halt),
+        "spin" => guest(spin),
+        "chatter" => guest(chatter),
+        "boots-for-ever" => guest(boots_for_ever),
+        "reset" => says(UP, |a| write_port(a, port::RESET, 6)),
+        "flood" => guest(flood),
+        _ => panic!("no guest {name}"),
+    };
+    scratch.file(&format!("{name}.efi"), uki);
+}
+
+/// A guest that prints `text` and then does what `end` says.
+pub(crate) fn says(
+    text: &str,
+    end: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
+) -> Vec<u8> {
+    guest(|a| {
+        print(a, text)?;
+        flush(a)?;
+        end(a)
+    })
+}
+
+fn status(status: u8) -> Vec<u8> {
+    says("hello\r\n", |a| write_port(a, port::EXIT, status))
+}
+
+/// A kernel that never starts init.
+fn boots_for_ever(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut again = a.create_label();
+    a.set_label(&mut again)?;
+    print(a, "[    0.100000] still booting\r\n")?;
+    a.jmp(again)
+}
+
+/// A line without end, then a short one.
+fn flood(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut again = a.create_label();
+    a.mov(ecx, u32::try_from(FLOOD).expect("a small number"))?;
+    a.mov(edx, u32::from(port::SERIAL))?;
+    a.mov(eax, u32::from(b'x'))?;
+    a.set_label(&mut again)?;
+    a.out(dx, al)?;
+    a.dec(ecx)?;
+    a.jnz(again)?;
+    print(a, "\r\nend\r\n")?;
+    power_off(a)
+}
