@@ -12,6 +12,8 @@
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// Verdicts on whole kernels that go wrong.
+mod faults;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
 /// The KVM engine, on guests of a few instructions.
