@@ -5,12 +5,11 @@
 
 mod smoke;
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use serde_json::Value;
-use ukivm::engine::kvm;
 
-use crate::support::{Ran, Scratch, built, images, run::Running, skip};
+use crate::support::{Ran, Scratch, bed, built, images, run::Running, skip};
 
 /// A run of `ukivm run` to be made.
 struct Boot {
@@ -52,27 +51,17 @@ impl Boot {
     }
 }
 
-/// Whether KVM runs kernels on this very host.
-fn kvm_works() -> bool {
-    matches!(kvm::probe(), kvm::Support::Works)
-}
-
 /// Runs each of `boots` on the KVM engine: here where that works, else in the
 /// bed, all in one. `None`, and `test` noted as skipped, where neither can be.
 fn on_kvm(test: &str, boots: &[&Boot]) -> Option<Vec<Ran>> {
-    if kvm_works() {
-        return Some(
-            boots.iter().map(|boot| Scratch::new().ukivm(boot.arguments("kvm"))).collect(),
-        );
+    let commands: Vec<_> = boots.iter().map(|boot| boot.arguments("kvm")).collect();
+    let mut runs = bed::on_kvm(test, &commands)?;
+    if bed::kvm_works() {
+        return Some(runs);
     }
-    if !images().join("bed/initrd").is_file() {
-        skip(test, "KVM can't run kernels here, and there is no bed: images/build bed makes it");
-        return None;
-    }
-    let mut runs = in_the_bed(boots);
     for (boot, ran) in boots.iter().zip(&mut runs).filter(|(_, ran)| is_the_bed_s_own(ran)) {
         eprintln!("once more in the bed, {} gave {ran:?}", boot.image.display());
-        *ran = in_the_bed(&[boot]).remove(0);
+        *ran = bed::run(&[boot.arguments("kvm")]).remove(0);
     }
     Some(runs)
 }
@@ -84,40 +73,6 @@ fn is_the_bed_s_own(ran: &Ran) -> bool {
     const ENGINE_FAILURE: i32 = 105;
     const TIME_LIMIT: i32 = 124;
     matches!(ran.status, Some(TRIPLE_FAULT | ENGINE_FAILURE | TIME_LIMIT))
-}
-
-/// Runs `boots` one after the other in one bed. What each wrote comes back
-/// through a shared folder.
-fn in_the_bed(boots: &[&Boot]) -> Vec<Ran> {
-    let scratch = Scratch::new();
-    let line = |(number, boot): (usize, &&Boot)| {
-        let quoted =
-            boot.arguments("kvm").iter().map(|word| format!("'{word}'")).collect::<Vec<_>>();
-        format!(
-            "{} {} >$BED_SHARE/{number}.out 2>$BED_SHARE/{number}.err; echo $? >$BED_SHARE/{number}.status",
-            env!("CARGO_BIN_EXE_ukivm"),
-            quoted.join(" ")
-        )
-    };
-    let script: Vec<String> = boots.iter().enumerate().map(line).collect();
-    let bed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/bed/bed");
-    let output = Command::new(bed)
-        .args(["--timeout", "1500", "--share"])
-        .arg(scratch.path())
-        .args(["-c", &script.join("\n")])
-        .output()
-        .expect("the bed starts");
-    assert!(output.status.success(), "the bed failed: {output:?}");
-    let read = |name: String| {
-        let bytes = fs::read(scratch.path().join(&name)).expect(&name);
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    let ran = |number: usize| Ran {
-        status: read(format!("{number}.status")).trim().parse().ok(),
-        stdout: read(format!("{number}.out")),
-        stderr: read(format!("{number}.err")),
-    };
-    (0..boots.len()).map(ran).collect()
 }
 
 /// What the test initrd said of the guest that it is in.

@@ -14,6 +14,8 @@ mod boot;
 mod cli;
 /// In what two UKIs differ.
 mod diff;
+/// Verdicts on whole kernels that go wrong.
+mod faults;
 /// The same UKIs by firmware and systemd-stub, and without.
 mod firmware;
 /// What the kernel is handed: profiles, addons, credentials, console.

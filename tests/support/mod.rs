@@ -1,5 +1,6 @@
 //! The program as a user runs it, and what it is run on.
 
+pub(crate) mod bed;
 pub(crate) mod cpu_state;
 pub(crate) mod probe;
 pub(crate) mod run;
@@ -16,6 +17,11 @@ use std::{
 
 use firmware_less::testing::{bzimage, uki};
 use tempfile::TempDir;
+
+/// Where the images are that `images/build` makes.
+pub(crate) fn images() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/images")
+}
 
 /// A folder for one test, gone when the test is over.
 #[derive(Debug)]
@@ -79,11 +85,6 @@ pub(crate) fn sound_uki() -> Vec<u8> {
         .section(".linux", bzimage().build())
         .section(".initrd", [0x5a; 5000])
         .build()
-}
-
-/// Where `images/build` puts what it makes.
-pub(crate) fn images() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/images")
 }
 
 /// The path of that product of `images/build`; `None`, and `test` noted as

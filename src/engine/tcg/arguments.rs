@@ -11,7 +11,6 @@ pub(super) struct Numbers {
     pub(super) rom: RawFd,
     pub(super) log: RawFd,
     pub(super) qmp: RawFd,
-    pub(super) serial: RawFd,
     pub(super) exit: RawFd,
     pub(super) milestone: RawFd,
 }
@@ -37,14 +36,13 @@ pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<S
     add("-object", format!("memory-backend-file,id=ram,size={size},mem-path={ram},share=on"));
     add("-bios", file(numbers.rom));
 
-    for (id, number) in [
-        ("qmp", numbers.qmp),
-        ("serial", numbers.serial),
-        ("exit", numbers.exit),
-        ("milestone", numbers.milestone),
-    ] {
+    for (id, number) in
+        [("qmp", numbers.qmp), ("exit", numbers.exit), ("milestone", numbers.milestone)]
+    {
         add("-chardev", format!("socket,id={id},fd={number}"));
     }
+    // Standard input and output. ^C and the like are the guest's.
+    add("-chardev", "stdio,id=serial,signal=off".to_owned());
     add("-mon", "chardev=qmp,mode=control".to_owned());
     add("-serial", "chardev:serial".to_owned());
     for (id, port) in [("exit", port::EXIT), ("milestone", port::MILESTONE)] {
@@ -86,8 +84,7 @@ const MACHINE: [&str; 12] = [
 mod tests {
     use super::*;
 
-    const NUMBERS: Numbers =
-        Numbers { ram: 3, rom: 4, log: 5, qmp: 6, serial: 7, exit: 8, milestone: 9 };
+    const NUMBERS: Numbers = Numbers { ram: 3, rom: 4, log: 5, qmp: 6, exit: 7, milestone: 8 };
 
     #[test]
     fn qemu_gets_these_arguments() {
@@ -98,8 +95,8 @@ mod tests {
              mem-merge=off,pit=off,sata=off,smbus=off,smm=off,vmport=off \
              -accel tcg,thread=multi -cpu max -smp cpus=2,sockets=1,cores=2,threads=1 -m 3072M \
              -object memory-backend-file,id=ram,size=3221225472,mem-path=/proc/self/fd/3,share=on \
-             -bios /proc/self/fd/4 -chardev socket,id=qmp,fd=6 -chardev socket,id=serial,fd=7 \
-             -chardev socket,id=exit,fd=8 -chardev socket,id=milestone,fd=9 \
+             -bios /proc/self/fd/4 -chardev socket,id=qmp,fd=6 -chardev socket,id=exit,fd=7 \
+             -chardev socket,id=milestone,fd=8 -chardev stdio,id=serial,signal=off \
              -mon chardev=qmp,mode=control -serial chardev:serial \
              -device isa-debugcon,iobase=0xf4,readback=0xff,chardev=exit \
              -device isa-debugcon,iobase=0xf5,readback=0xff,chardev=milestone \

@@ -1,4 +1,5 @@
-//! What connects us and QEMU: sockets and anonymous files, nothing with a name.
+//! What connects us and QEMU: sockets, pipes and anonymous files, nothing with a
+//! name.
 
 use std::{
     fs::File,
@@ -11,22 +12,29 @@ use std::{
 
 use rustix::fs::MemfdFlags;
 
-use super::{Error, arguments::Numbers, memory::Memory};
+use super::{Error, arguments::Numbers, child::Standard, memory::Memory};
 
 /// Our ends.
 #[derive(Debug)]
 pub(super) struct Channels {
     /// QMP.
     pub(super) qmp: UnixStream,
-    /// The serial port.
-    pub(super) serial: UnixStream,
+    /// What the guest writes to the serial port.
+    ///
+    /// A pipe, though a socket could carry input too: QEMU writes byte by byte, and
+    /// where bytes come one by one a socket is full after some 280 of them. The
+    /// guest then waits, and Linux waits 10 ms for a byte before it writes the
+    /// next one over it.
+    pub(super) serial: PipeReader,
+    /// What it is to read there.
+    pub(super) input: UnixStream,
     /// What the guest writes to the exit port.
     pub(super) exit: UnixStream,
     /// What the guest writes to the milestone port.
     pub(super) milestone: UnixStream,
     /// QEMU's log.
     pub(super) log: Text,
-    /// QEMU's output and error.
+    /// QEMU's errors.
     pub(super) said: Text,
 }
 
@@ -35,13 +43,16 @@ pub(super) struct Channels {
 pub(super) struct QemuEnds {
     pub(super) numbers: Numbers,
     pub(super) files: Vec<OwnedFd>,
+    /// The serial port, and where errors go.
+    pub(super) standard: Standard,
 }
 
 impl Channels {
     /// Everything between us and a QEMU that runs `rom` over `memory`.
     pub(super) fn open(memory: &Memory, rom: &[u8]) -> Result<(Self, QemuEnds), Error> {
         let (qmp, their_qmp) = pair("a QMP socket")?;
-        let (serial, their_serial) = pair("a serial socket")?;
+        let (serial, their_serial) = made("a serial pipe", io::pipe())?;
+        let (input, their_input) = pair("a socket for serial input")?;
         let (exit, their_exit) = pair("an exit port socket")?;
         let (milestone, their_milestone) = pair("a milestone port socket")?;
         let log = Text::create("QEMU's log")?;
@@ -58,19 +69,18 @@ impl Channels {
             rom: give(made("the boot ROM", rom_file(rom))?.into()),
             log: give(made("QEMU's log", log.0.try_clone())?.into()),
             qmp: give(their_qmp.into()),
-            serial: give(their_serial.into()),
             exit: give(their_exit.into()),
             milestone: give(their_milestone.into()),
         };
-        let channels = Self { qmp, serial, exit, milestone, log, said };
-        Ok((channels, QemuEnds { numbers, files }))
+        let error = made("QEMU's error output", said.0.try_clone())?.into();
+        let standard = Standard { input: their_input.into(), output: their_serial.into(), error };
+        let channels = Self { qmp, serial, input, exit, milestone, log, said };
+        Ok((channels, QemuEnds { numbers, files, standard }))
     }
-}
 
-impl Channels {
-    /// A second handle to the serial port, for input.
+    /// A second handle to the serial port's input.
     pub(super) fn serial_input(&self) -> Result<UnixStream, Error> {
-        made("a serial socket", self.serial.try_clone())
+        made("a socket for serial input", self.input.try_clone())
     }
 }
 
@@ -87,11 +97,6 @@ pub(super) struct Text(File);
 impl Text {
     fn create(what: &'static str) -> Result<Self, Error> {
         made(what, anonymous_file()).map(Self)
-    }
-
-    /// The file, for QEMU to write to.
-    pub(super) fn file(&self) -> &File {
-        &self.0
     }
 
     /// The end of what was written so far.
@@ -122,4 +127,24 @@ fn anonymous_file() -> io::Result<File> {
 
 fn made<T>(what: &'static str, result: io::Result<T>) -> Result<T, Error> {
     result.map_err(|source| Error::Channel { what, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use firmware_less::machine::Machine;
+
+    use super::*;
+
+    #[test]
+    fn the_serial_port_takes_a_boot_log_byte_by_byte_while_nobody_reads() {
+        let memory = Memory::create(&Machine::new(1 << 30, 1).unwrap()).unwrap();
+        let (channels, ends) = Channels::open(&memory, b"rom").unwrap();
+        rustix::io::ioctl_fionbio(&ends.standard.output, true).unwrap();
+        let mut serial = File::from(ends.standard.output);
+        let taken = (0..40_000).take_while(|_| serial.write(b"x").is_ok()).count();
+        assert_eq!(taken, 40_000);
+        drop(channels);
+    }
 }

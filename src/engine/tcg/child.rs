@@ -3,18 +3,25 @@
 
 use std::{
     ffi::OsStr,
-    fs::File,
     io,
     marker::PhantomData,
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::Path,
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus},
 };
 
 use rustix::{
     io::FdFlags,
     process::{Pid, Signal},
 };
+
+/// What is to be a child's standard files.
+#[derive(Debug)]
+pub(super) struct Standard {
+    pub(super) input: OwnedFd,
+    pub(super) output: OwnedFd,
+    pub(super) error: OwnedFd,
+}
 
 /// A running child; killed when dropped.
 ///
@@ -27,19 +34,18 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `program` with nothing on its standard input and `said` as its
-    /// output and error. It inherits `files` under the numbers they have here;
-    /// our copies are closed.
+    /// Starts `program`. It inherits `files` under the numbers they have here; our
+    /// copies of them and of its standard files are closed.
     pub(super) fn start(
         program: &Path,
         arguments: &[impl AsRef<OsStr>],
         files: Vec<OwnedFd>,
-        said: &File,
+        standard: Standard,
     ) -> io::Result<Self> {
         let parent = rustix::process::getpid();
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null());
-        command.stdout(said.try_clone()?).stderr(said.try_clone()?);
+        command.args(arguments);
+        command.stdin(standard.input).stdout(standard.output).stderr(standard.error);
         let prepare = move || detach(parent, &files);
         // SAFETY: `detach` only makes system calls, all of them allowed between
         // fork and exec: no allocation, no lock, nothing of the parent's state.
@@ -87,15 +93,24 @@ fn detach(parent: Pid, files: &[OwnedFd]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read as _, os::fd::AsRawFd as _, path::Path};
+    use std::{
+        fs::File,
+        io::{PipeReader, Read as _},
+        os::fd::AsRawFd as _,
+        path::Path,
+    };
 
     use rustix::fs::MemfdFlags;
 
     use super::*;
 
-    fn shell(script: &str, files: Vec<OwnedFd>) -> (Child, File) {
-        let said = File::from(rustix::fs::memfd_create("said", MemfdFlags::CLOEXEC).unwrap());
-        let child = Child::start(Path::new("/bin/sh"), &["-c", script], files, &said).unwrap();
+    /// With what it writes to its standard output.
+    fn shell(script: &str, files: Vec<OwnedFd>) -> (Child, PipeReader) {
+        let nothing = || File::from(rustix::fs::memfd_create("", MemfdFlags::CLOEXEC).unwrap());
+        let (said, output) = io::pipe().unwrap();
+        let standard =
+            Standard { input: nothing().into(), output: output.into(), error: nothing().into() };
+        let child = Child::start(Path::new("/bin/sh"), &["-c", script], files, standard).unwrap();
         (child, said)
     }
 
@@ -112,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_child_is_its_own_session_so_that_the_terminals_signals_pass_it_by() {
-        let (child, _) = shell("sleep 60", Vec::new());
+        let (child, _) = shell("exec sleep 60", Vec::new());
         let pid = Pid::from_raw(child.inner.id().try_into().unwrap()).unwrap();
         assert_eq!(rustix::process::getsid(Some(pid)).unwrap(), pid);
     }
@@ -120,7 +135,7 @@ mod tests {
     #[test]
     fn a_child_ends_with_the_thread_that_started_it() {
         let (mut ours, theirs) = io::pipe().unwrap();
-        let start = move || std::mem::forget(shell("sleep 60", vec![theirs.into()]));
+        let start = move || std::mem::forget(shell("exec sleep 60", vec![theirs.into()]));
         std::thread::spawn(start).join().unwrap();
         let mut nothing = Vec::new();
         assert_eq!(ours.read_to_end(&mut nothing).unwrap(), 0, "ends when the child does");

@@ -163,11 +163,12 @@ impl LoadedVm {
     ///
     /// QEMU is bound to the calling thread's life and ends with it.
     pub fn run(self, session: &Session) -> Result<Outcome, Error> {
-        let (channels, QemuEnds { numbers, files }) = Channels::open(&self.memory, &self.rom)?;
+        let (channels, QemuEnds { numbers, files, standard }) =
+            Channels::open(&self.memory, &self.rom)?;
         let input = channels.serial_input()?;
         let (over, end) = channels::over()?;
         let arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
-        let start = || Child::start(&self.qemu.path, &arguments, files, channels.said.file());
+        let start = || Child::start(&self.qemu.path, &arguments, files, standard);
         let failed = |source| Error::Start { path: self.qemu.path.clone(), source };
 
         let dump = thread::scope(|scope| -> Result<Dump, Error> {

@@ -1,7 +1,7 @@
-//! The guest's serial port: a socket whose other end QEMU has.
+//! The guest's serial port: a pipe and a socket whose other ends QEMU has.
 
 use std::{
-    io::{ErrorKind, Read as _},
+    io::{ErrorKind, PipeReader, Read as _},
     os::unix::net::UnixStream,
 };
 
@@ -13,7 +13,7 @@ use rustix::{
 use crate::session::{Input, Session};
 
 /// Passes what the guest writes to `session`, until QEMU ends.
-pub(super) fn pump(mut serial: &UnixStream, session: &Session) {
+pub(super) fn pump(mut serial: &PipeReader, session: &Session) {
     let mut buffer = [0; 4096];
     loop {
         match serial.read(&mut buffer) {

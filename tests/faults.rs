@@ -1,0 +1,242 @@
+//! Verdicts on whole kernels that go wrong, each in its own way.
+//!
+//! The table says what each has to come to; `images/faults/README.md` says what each
+//! does. A guest that outlives its fault gives the proof that all runs ask for.
+
+use std::{sync::Mutex, thread};
+
+use serde_json::Value;
+
+use crate::support::{Ran, Scratch, bed, images, skip};
+
+/// What a guest has to come to.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    image: &'static str,
+    options: &'static [&'static str],
+    status: i32,
+    cause: &'static str,
+    /// A finding that has to be there beside what decided.
+    finding: Option<&'static str>,
+}
+
+/// A fault with the exit status and the cause that it has to have.
+const fn fault(image: &'static str, status: i32, cause: &'static str) -> Fault {
+    Fault { image, options: &[], status, cause, finding: None }
+}
+
+impl Fault {
+    const fn with(self, options: &'static [&'static str]) -> Self {
+        Self { options, ..self }
+    }
+
+    const fn after(self, finding: &'static str) -> Self {
+        Self { finding: Some(finding), ..self }
+    }
+
+    /// The arguments of the run on `engine`, which is as slow as `pace` says.
+    fn arguments(&self, engine: &str, pace: Pace) -> Vec<String> {
+        let image = images().join(format!("faults/{}.efi", self.image));
+        let asks_for_status = self.options.contains(&"--expect-status");
+        let proof: &[&str] =
+            if asks_for_status { &[] } else { &["--expect", "^ukivm-fault: proof$"] };
+        let fixed = ["smoke", "--engine", engine, "--memory", "256M", "--format", "json"];
+        let limit = pace.limit(self.cause);
+        let words = fixed.iter().chain(proof).chain(&limit).chain(self.options);
+        let mut arguments: Vec<String> = words.map(ToString::to_string).collect();
+        arguments.push(image.display().to_string());
+        arguments
+    }
+}
+
+/// How long a guest may take that is to meet a limit.
+///
+/// Those that are to be silent are loud until then, and so never as long without a
+/// word while all is well.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    silence: &'static str,
+    total: &'static str,
+}
+
+impl Pace {
+    const EMULATED: Self = Self { silence: "10s", total: "20s" };
+    const IN_THE_BED: Self = Self { silence: "45s", total: "90s" };
+
+    /// The limit that a guest with that verdict is to meet.
+    fn limit(self, cause: &str) -> Vec<&'static str> {
+        match cause {
+            "silence" => vec!["--silence-timeout", self.silence],
+            "time-limit-without-proof" => vec!["--timeout", self.total],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// All of them, the slow ones first.
+const FAULTS: &[Fault] = &[
+    fault("hang-spinning", 104, "silence"),
+    fault("hang-halted", 104, "silence"),
+    fault("user-space-sleeps", 104, "silence"),
+    fault("user-space-spins", 104, "silence"),
+    fault("no-console", 104, "silence").with(&["--console=none"]),
+    fault("console-elsewhere", 104, "silence"),
+    fault("console-of-a-hypervisor", 104, "silence"),
+    fault("kernel-corrupt-in-silence", 104, "silence"),
+    fault("talks-on", 100, "time-limit-without-proof"),
+    fault("reboots", 100, "reset-without-proof"),
+    fault("reboots", 100, "reboot-loop").with(&["--reboot", "restart=2"]),
+    fault("powers-off", 100, "power-off-without-proof"),
+    fault("initrd-eats-memory", 101, "out-of-memory"),
+    fault("initrd-too-big", 101, "root-missing").after("initrd-broken"),
+    fault("initrd-truncated", 101, "root-missing").after("initrd-broken"),
+    fault("init-killed", 101, "init-exited"),
+    fault("init-exits", 101, "init-exited"),
+    fault("init-missing", 101, "root-missing"),
+    fault("init-unusable", 101, "init-missing"),
+    fault("root-missing", 101, "root-missing"),
+    fault("sysrq-crash", 101, "sysrq-crash"),
+    fault("panic-after-proof", 101, "sysrq-crash"),
+    fault("oops-panics", 101, "oops-panic").after("oops"),
+    fault("triple-fault", 102, "triple-fault"),
+    fault("oops", 103, "oops"),
+    fault("general-protection", 103, "general-protection"),
+    fault("bug", 103, "bug"),
+    fault("warning", 103, "warning").with(&["--fail-on", "warning"]),
+    fault("soft-lockup", 103, "soft-lockup"),
+    // The stuck processor does not notice.
+    fault("rcu-stall", 103, "rcu-stall").with(&["--cpus", "2"]),
+    fault("hung-task", 103, "hung-task"),
+    fault("kernel-corrupt", 103, "decompression-failed"),
+    fault("warning", 0, "proven").after("warning"),
+    fault("binary", 0, "proven"),
+    fault("flood", 0, "proven").with(&["--append", "ukivm.chunks=32"]),
+    fault("none", 0, "proven"),
+    fault("status", 1, "guest-status").with(&["--append", "ukivm.status=1"]),
+    fault("status", 63, "guest-status").with(&["--append", "ukivm.status=255"]),
+    fault("status", 100, "status-without-proof").with(&["--append", "ukivm.status=0"]),
+    fault("status", 63, "guest-status").with(&[
+        "--append",
+        "ukivm.status=63",
+        "--expect-status",
+        "64",
+    ]),
+    fault("status", 0, "proven").with(&["--append", "ukivm.status=64", "--expect-status", "64"]),
+];
+
+/// What is wrong with the verdict of `ran`, if anything is.
+fn complaint(fault: &Fault, ran: &Ran) -> Option<String> {
+    let Ok(report) = serde_json::from_str::<Value>(&ran.stdout) else {
+        return Some(format!("{fault:?}: no report: {ran:?}"));
+    };
+    let is_right = ran.status == Some(fault.status)
+        && report["exit_status"] == fault.status
+        && report["cause"] == fault.cause
+        && fault.finding.is_none_or(|name| findings(&report).any(|one| one["name"] == name))
+        && (fault.status != 101 || has_whole_trace(&report));
+    (!is_right).then(|| format!("{fault:?}: {:?} {report:#}", ran.status))
+}
+
+fn findings(report: &Value) -> impl Iterator<Item = &Value> {
+    report["findings"].as_array().into_iter().flatten()
+}
+
+/// Whether what is shown of a panic goes from its first line through the trace to
+/// its last. That of a panic after an oops is with the oops.
+fn has_whole_trace(report: &Value) -> bool {
+    let is_cut = findings(report).any(|finding| finding["is_cut"] == true);
+    let lines =
+        findings(report).flat_map(|finding| finding["excerpt"].as_array().into_iter().flatten());
+    let text: Vec<&str> = lines.filter_map(Value::as_str).collect();
+    let text = text.join("\n");
+    // The last that the kernel says before it stays or resets.
+    let order = ["Call Trace:", "</TASK>", "Kernel Offset: "].map(|part| text.find(part));
+    !is_cut
+        && order.iter().all(Option::is_some)
+        && order.is_sorted()
+        && text.contains("Kernel panic")
+}
+
+/// Those whose image is there.
+fn present(test: &str) -> Vec<&'static Fault> {
+    let is_there = |fault: &&Fault| {
+        let image = format!("faults/{}.efi", fault.image);
+        let is_there = images().join(&image).is_file();
+        if !is_there {
+            skip(test, &format!("no {image}: images/build faults makes it"));
+        }
+        is_there
+    };
+    FAULTS.iter().filter(is_there).collect()
+}
+
+/// Two at a time: the hanging ones only wait.
+fn on_tcg(faults: &[&Fault]) -> Vec<String> {
+    let rest = Mutex::new(faults.iter());
+    let complaints = Mutex::new(Vec::new());
+    let next = || rest.lock().expect("no thread panics").next();
+    let work = || {
+        while let Some(fault) = next() {
+            let ran = Scratch::new().ukivm(fault.arguments("tcg", Pace::EMULATED));
+            complaints.lock().expect("no thread panics").extend(complaint(fault, &ran));
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    complaints.into_inner().expect("no thread panics")
+}
+
+#[test]
+fn each_fault_gets_the_verdict_that_it_deserves_on_tcg() {
+    let complaints = on_tcg(&present("each_fault_gets_the_verdict_that_it_deserves_on_tcg"));
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// One or two of each verdict, for the bed, where a guest takes four times as long.
+const IN_SHORT: [&str; 8] = [
+    "hang-halted",
+    "initrd-truncated",
+    "init-killed",
+    "oops-panics",
+    "triple-fault",
+    "oops",
+    "powers-off",
+    "none",
+];
+
+#[test]
+fn each_fault_gets_the_verdict_that_it_deserves_on_kvm() {
+    let test = "each_fault_gets_the_verdict_that_it_deserves_on_kvm";
+    let all = bed::kvm_works() || std::env::var_os("UKIVM_ALL_FAULTS").is_some();
+    let mut faults = present(test);
+    faults.retain(|fault| all || IN_SHORT.contains(&fault.image));
+    let commands: Vec<_> =
+        faults.iter().map(|fault| fault.arguments("kvm", Pace::IN_THE_BED)).collect();
+    let Some(runs) = bed::on_kvm(test, &commands) else { return };
+    let once_more = |command: &Vec<String>| bed::run(std::slice::from_ref(command)).remove(0);
+    let mut complaints = Vec::new();
+    for ((fault, command), ran) in faults.iter().zip(&commands).zip(&runs) {
+        let first = complaint(fault, ran);
+        // Now and then the bed's emulated SVM loses a guest's state.
+        let is_final = first.is_none() || bed::kvm_works();
+        complaints.extend(if is_final { first } else { complaint(fault, &once_more(command)) });
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn a_distribution_s_initrd_names_the_root_that_is_missing() {
+    let test = "a_distribution_s_initrd_names_the_root_that_is_missing";
+    let image = images().join("no-root-initramfs-tools.efi");
+    if !image.is_file() {
+        skip(test, "no no-root-initramfs-tools.efi: images/build no-root makes it");
+        return;
+    }
+    let image = image.display().to_string();
+    let ran = Scratch::new().ukivm(["smoke", "--engine=tcg", "--format=json", &image]);
+    let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
+    assert_eq!(ran.status, Some(103), "{report:#}");
+    assert_eq!(report["cause"], "root-missing", "{report:#}");
+}
