@@ -27,6 +27,9 @@ pub enum Error {
         /// What it is.
         found: &'static str,
     },
+    /// Its length is not known before it is read, and so not which bytes are whose.
+    #[error("has content, but says that it has 0 bytes, as files in /proc do: give a copy of it")]
+    NoLength,
 }
 
 /// A file opened once, read by offset only.
@@ -52,6 +55,9 @@ impl OpenFile {
         let metadata = file.metadata().map_err(|source| Error::Open { source })?;
         if !metadata.is_file() {
             return Err(Error::NotRegular { found: kind(metadata.file_type()) });
+        }
+        if metadata.len() == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
+            return Err(Error::NoLength);
         }
         Ok(Self { path: path.to_owned(), file, len: metadata.len() })
     }

@@ -159,6 +159,7 @@ impl Opening {
     /// can change it any more, if it is from whom it must be.
     fn admitted(&mut self, file: OpenFile) -> Result<OpenFile, Error> {
         let Some(trust) = &self.trust else { return Ok(file) };
+        verify::check_layout(&file)?;
         let failed = |source| Error::Read { path: file.path.clone(), source };
         let copy = file.private_copy().map_err(failed)?;
         self.verified.push(verify::verify(&copy, trust)?);

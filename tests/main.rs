@@ -19,6 +19,7 @@ mod firmware;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
 /// What ukivm says of a UKI: golden text, JSON, sections extracted.
+mod hostile;
 mod inspect;
 /// The KVM engine, on guests of a few instructions.
 mod kvm;
