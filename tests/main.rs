@@ -25,6 +25,8 @@ mod inspect;
 mod kvm;
 /// How runs end, and what is left when they have.
 mod lifecycle;
+/// Malformed files, by whole runs.
+mod malformed;
 /// The values of PCR 11, for people and as JSON.
 mod measure;
 /// What ukivm says of a plan: golden text and JSON.
