@@ -218,7 +218,7 @@ fn check_addons_have_a_place(image: &OpenFile, options: &JobOptions) -> Result<(
     if !options.handed.addons || knows_addons(reading) {
         return Ok(());
     }
-    let cause = handed::Error::NoPlace { input: Input::Addon, rule: reading.rules().scope.rule };
+    let cause = handed::Error::NoPlace { input: Input::Addons, rule: reading.rules().scope.rule };
     let mut accepting = verdict::accepting(image, &handed::Choice::default());
     accepting.retain(|&reading| knows_addons(reading));
     let refusal = Box::new(Refusal { reading, cause: cause.into() });
