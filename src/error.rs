@@ -128,23 +128,19 @@ pub enum Error {
         source: inspection::Error,
     },
     /// There is no such section.
-    #[error(
-        "{}: profile {profile} has {count} of section {}",
-        path.display(),
-        section.escape_debug()
-    )]
+    #[error("{}: profile {profile} has no section {section}: there are {}", path.display(), others.join(" "))]
     NoSection {
         /// As the user named the UKI.
         path: PathBuf,
-        /// The name.
+        /// What was asked for.
         section: String,
         /// The number of the profile.
         profile: usize,
-        /// How many of that name there are.
-        count: usize,
+        /// The names that there are.
+        others: Vec<String>,
     },
     /// Bytes that would do something to a terminal.
-    #[error("section {} is not text, and standard output is a terminal", section.escape_debug())]
+    #[error("section {section} is not text, and standard output is a terminal")]
     BinaryToTerminal {
         /// The name.
         section: String,
@@ -254,7 +250,8 @@ impl Error {
                 source: inspection::Error::Read(_) | inspection::Error::Headers(uki::Error::Read(_)),
                 ..
             }
-            | Self::Pcrsig { source: pcrsig::Error::Read { .. }, .. } => exit::IO,
+            | Self::Pcrsig { source: pcrsig::Error::Read { .. }, .. }
+            | Self::Trust { source: TrustError::NoDigest, .. } => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
             Self::Verify { source, .. } if verify::is_io(source) => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_usage() => exit::USAGE,

@@ -27,6 +27,17 @@ pub enum Error {
         /// What it is.
         found: &'static str,
     },
+    /// Its length is not known before it is read, and so not which bytes are whose.
+    #[error("has content, but says that it has 0 bytes, as files in /proc do: give a copy of it")]
+    NoLength,
+}
+
+/// A file became shorter while it was in use.
+#[derive(Debug, Error)]
+#[error("it became shorter while it was read: it has {now:#x} bytes, {end:#x} were to be read")]
+struct Shrunk {
+    end: u64,
+    now: u64,
 }
 
 /// A file opened once, read by offset only.
@@ -52,6 +63,9 @@ impl OpenFile {
         let metadata = file.metadata().map_err(|source| Error::Open { source })?;
         if !metadata.is_file() {
             return Err(Error::NotRegular { found: kind(metadata.file_type()) });
+        }
+        if metadata.len() == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
+            return Err(Error::NoLength);
         }
         Ok(Self { path: path.to_owned(), file, len: metadata.len() })
     }
@@ -87,7 +101,15 @@ fn kind(file_type: std::fs::FileType) -> &'static str {
 
 impl ReadAt for OpenFile {
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
+        self.file.read_exact_at(buf, offset).map_err(|error| match error.kind() {
+            // Nobody reads past the length that it had when it was opened.
+            io::ErrorKind::UnexpectedEof => {
+                let end = offset.saturating_add(buf.len() as u64);
+                let now = self.file.metadata().map_or(0, |metadata| metadata.len());
+                io::Error::new(error.kind(), Shrunk { end, now })
+            }
+            _ => error,
+        })
     }
 
     fn len(&self) -> u64 {
@@ -139,5 +161,25 @@ impl Files {
     #[must_use]
     pub fn get(&self, id: FileId) -> Option<&OpenFile> {
         self.files.get(id.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_became_shorter_is_said_to_have() {
+        let path = std::env::temp_dir().join(format!("ukivm-shrunk-{}", std::process::id()));
+        std::fs::write(&path, [0; 0x200]).unwrap();
+        let open = OpenFile::open(&path).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(0x80).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let error = open.read_exact_at(0x40, &mut [0; 0x100]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "it became shorter while it was read: it has 0x80 bytes, 0x140 were to be read"
+        );
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

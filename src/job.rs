@@ -159,6 +159,7 @@ impl Opening {
     /// can change it any more, if it is from whom it must be.
     fn admitted(&mut self, file: OpenFile) -> Result<OpenFile, Error> {
         let Some(trust) = &self.trust else { return Ok(file) };
+        verify::check_layout(&file)?;
         let failed = |source| Error::Read { path: file.path.clone(), source };
         let copy = file.private_copy().map_err(failed)?;
         self.verified.push(verify::verify(&copy, trust)?);
@@ -217,7 +218,7 @@ fn check_addons_have_a_place(image: &OpenFile, options: &JobOptions) -> Result<(
     if !options.handed.addons || knows_addons(reading) {
         return Ok(());
     }
-    let cause = handed::Error::NoPlace { input: Input::Addon, rule: reading.rules().scope.rule };
+    let cause = handed::Error::NoPlace { input: Input::Addons, rule: reading.rules().scope.rule };
     let mut accepting = acceptance::accepting(image, &handed::Choice::default());
     accepting.retain(|&reading| knows_addons(reading));
     let refusal = Box::new(Refusal { reading, cause: cause.into() });

@@ -4,16 +4,19 @@ use std::io::Write as _;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::visible::visible;
+
 /// How long a reader of standard error may keep us waiting.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// Says one line, behind `ukivm: `. Nobody may be listening, or somebody who does
-/// not read: that is not waited for.
+/// Says one line, behind `ukivm: `; what is in it may be from a hostile file, or its
+/// name. Nobody may be listening, or somebody who does not read: that is not waited
+/// for.
 pub fn say(line: &str) {
     let stderr = std::io::stderr();
     let ready = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&PATIENCE));
     if ready.is_ok_and(|ready| ready > 0) {
-        drop(writeln!(stderr.lock(), "ukivm: {line}"));
+        drop(writeln!(stderr.lock(), "ukivm: {}", visible(line)));
     }
 }
 

@@ -7,8 +7,8 @@ use firmware_less::{
     uki::{
         Headers,
         authenticode::{
-            self, Certificate, Denied, Grounds, ListError, Malformed, SbatError, SbatLevel, Trust,
-            Verified,
+            self, Certificate, Denied, Grounds, Layout, ListError, Malformed, SbatError, SbatLevel,
+            Trust, Verified,
         },
     },
 };
@@ -35,6 +35,9 @@ pub enum TrustError {
     /// Not generations.
     #[error(transparent)]
     Sbat(#[from] SbatError),
+    /// Neither a digest nor a file.
+    #[error("there is no such file, and it is no SHA-256 digest, which has 64 hex digits")]
+    NoDigest,
 }
 
 /// What the options say that is to be trusted; `None` if they say nothing.
@@ -53,6 +56,9 @@ pub fn trust(options: &VerifyOptions) -> Result<Option<Trust>, Error> {
     for path in &options.allow_hash {
         let is_digest = path.to_str().is_some_and(|text| trust.allow_hex(text));
         if !is_digest {
+            if !path.exists() {
+                return Err(Error::Trust { path: path.clone(), source: TrustError::NoDigest });
+            }
             parsed(path, |file| Ok(trust.allow(file)?))?;
         }
     }
@@ -72,6 +78,15 @@ fn parsed<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, TrustError>) ->
         .map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let result = if bytes.len() as u64 > MAX { Err(TrustError::TooLong) } else { parse(&bytes) };
     result.map_err(|source| Error::Trust { path: path.to_owned(), source })
+}
+
+/// Checks what can be told of `file` by its headers: so that no copy is made of one
+/// that is refused anyway, and may be long and hollow.
+pub fn check_layout(file: &OpenFile) -> Result<(), Error> {
+    let path = || file.path.clone();
+    let headers = Headers::read(file).map_err(|source| Error::Uki { path: path(), source })?;
+    let layout = Layout::read(file, &headers);
+    layout.map(drop).map_err(|source| Error::Verify { path: path(), source: source.into() })
 }
 
 /// Verifies `file`, which must be private: nobody can change it any more.

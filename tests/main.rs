@@ -21,11 +21,14 @@ mod firmware;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
 /// What ukivm says of a UKI: golden text, JSON, sections extracted.
+mod hostile;
 mod inspect;
 /// The KVM engine, on guests of a few instructions.
 mod kvm;
 /// How runs end, and what is left when they have.
 mod lifecycle;
+/// Malformed files, by whole runs.
+mod malformed;
 /// The values of PCR 11, for people and as JSON.
 mod measure;
 /// What ukivm says of a plan: golden text and JSON.

@@ -3,6 +3,7 @@
 use std::{
     fs,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use firmware_less::testing::{
@@ -126,7 +127,7 @@ fn files_that_say_what_to_trust_are_checked_first() {
     signed.refused(&["--verify", "rubbish"], 65, "rubbish: there is no certificate in it");
     signed.refused(&["--dbx", "rubbish"], 65, "rubbish: line 1 is neither");
     signed.refused(&["--allow-hash", "rubbish"], 65, "rubbish: line 1 is neither");
-    signed.refused(&["--allow-hash", "none"], 74, "none: can't be opened");
+    signed.refused(&["--allow-hash", "none"], 74, "none: there is no such file");
     signed.refused(&["--sbat-level", "rubbish"], 65, "rubbish: it is no SbatLevel");
     for option in ["--dbx", "--sbat-level"] {
         let ran = signed.scratch.ukivm(["plan", "foo.efi", option, "cert.pem"]);
@@ -166,6 +167,25 @@ fn an_addon_is_verified_too() {
 fn the_report_never_replaces_what_was_verified() {
     let signed = Signed::new(&sound_uki());
     signed.refused(&["--json=foo.efi"], 64, "is a file of this very run");
+}
+
+#[test]
+fn a_long_and_hollow_file_is_refused_before_a_copy_is_made_of_it() {
+    let signed = Signed::new(&sound_uki());
+    let path = signed.scratch.path().join("foo.efi");
+    let file = fs::File::options().write(true).open(path).expect("the UKI");
+    file.set_len(4 << 30).expect("a hole");
+    let start = Instant::now();
+    signed.refused(&[], 65, "the file at 0x100000000");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn what_is_neither_a_digest_nor_a_file_is_said_to_be_neither() {
+    let signed = Signed::new(&sound_uki());
+    let message =
+        "0123: there is no such file, and it is no SHA-256 digest, which has 64 hex digits";
+    signed.refused(&["--allow-hash", "0123"], 74, message);
 }
 
 /// Runs a tool in that folder; whether there is one.

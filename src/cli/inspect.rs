@@ -69,22 +69,36 @@ pub struct DiffOptions {
 
 /// `NAME` or `NAME@N`: a section, or one of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SectionName {
-    /// Its name, with the dot.
-    pub name: String,
-    /// Which one of those of that name.
-    pub number: usize,
+pub struct SectionName(String);
+
+impl SectionName {
+    /// As it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The names that it may mean, and which one of those of that name. What it means
+    /// for the sections of UKIs comes first: a hostile file may have others whose
+    /// names have no dot, or an `@`.
+    #[must_use]
+    pub fn meanings(&self) -> Vec<(String, usize)> {
+        let numbered = self.0.rsplit_once('@');
+        let numbered = numbered.and_then(|(name, number)| Some((name, number.parse().ok()?)));
+        let both = numbered.into_iter().chain([(self.as_str(), 0)]);
+        both.flat_map(|(name, number)| {
+            let dotted = (!name.starts_with('.')).then(|| format!(".{name}"));
+            dotted.into_iter().chain([name.to_owned()]).map(move |name| (name, number))
+        })
+        .collect()
+    }
 }
 
 impl FromStr for SectionName {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        let numbered = text.rsplit_once('@');
-        let numbered = numbered.and_then(|(name, number)| Some((name, number.parse().ok()?)));
-        let (name, number) = numbered.unwrap_or((text, 0));
-        let dot = if name.starts_with('.') { "" } else { "." };
-        Ok(Self { name: format!("{dot}{name}"), number })
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -94,12 +108,15 @@ mod tests {
 
     #[test]
     fn a_section_is_named_with_or_without_its_dot_and_number() {
-        let parse = |text: &str| {
-            let SectionName { name, number } = text.parse().unwrap_or_else(|error| match error {});
-            (name, number)
+        let meanings = |text: &str| {
+            let all = SectionName(text.into()).meanings().into_iter();
+            all.map(|(name, number)| format!("{name} {number}")).collect::<Vec<_>>()
         };
-        assert_eq!(parse(".linux"), (".linux".into(), 0));
-        assert_eq!(parse("dtbauto@2"), (".dtbauto".into(), 2));
-        assert_eq!(parse(".a@b"), (".a@b".into(), 0));
+        assert_eq!(meanings(".linux"), [".linux 0"]);
+        assert_eq!(meanings("linux"), [".linux 0", "linux 0"]);
+        assert_eq!(meanings(".efifw@1"), [".efifw 1", ".efifw@1 0"]);
+        assert_eq!(meanings("a@2"), [".a 2", "a 2", ".a@2 0", "a@2 0"]);
+        assert_eq!(meanings(".a@b"), [".a@b 0"]);
+        assert_eq!(meanings(".a@99999999999999999999"), [".a@99999999999999999999 0"]);
     }
 }

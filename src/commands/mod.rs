@@ -34,6 +34,11 @@ fn tell(job: &Job) {
             Note::Console { appended } => {
                 format!("the command line names no console: {appended} added, as systemd-stub does")
             }
+            Note::CmdlineCut { at } => {
+                format!(
+                    "warning: section .cmdline has a NUL at offset {at:#x}: what follows it is ignored"
+                )
+            }
             Note::AddonLeftOut { addon, wanted, found } => {
                 let path = job.files.get(*addon).map(|file| file.path.display().to_string());
                 let path = path.unwrap_or_default();

@@ -21,6 +21,7 @@ use crate::{
     job::{self, Job, Planned},
     report::SCHEMA,
     verify::Origin,
+    visible::visible,
 };
 
 /// The name of the initrd's placement.
@@ -96,7 +97,7 @@ fn text(report: &Report<'_>, files: &Files) -> String {
         section("reading", vec![format!("{}: {}", report.reading, report.reading.title())]);
     }
     section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
-    section("command line", vec![escaped(&report.cmdline)]);
+    section("command line", vec![visible(&report.cmdline)]);
     section("guest memory", memory(report, files));
     section("e820", memory_map(plan));
     section("boot_params", report.boot_params.iter().map(ToString::to_string).collect());
@@ -106,15 +107,6 @@ fn text(report: &Report<'_>, files: &Files) -> String {
     }
     text.pop();
     text
-}
-
-/// `text` without anything that a terminal would act on.
-fn escaped(text: &str) -> String {
-    let escape = |c: char| match c {
-        c if c.is_control() => c.escape_default().to_string(),
-        c => c.to_string(),
-    };
-    text.chars().map(escape).collect()
 }
 
 /// The parts of the initrd, each with what it is.
@@ -144,11 +136,12 @@ fn memory(report: &Report<'_>, files: &Files) -> Vec<String> {
 fn source(piece: &Piece, part: Option<&Part>, files: &Files) -> Option<String> {
     let bytes = match &piece.content {
         Content::File(slice) => {
-            Some(format!("{} {}", files.get(slice.file)?.path.display(), slice.range))
+            let path = files.get(slice.file)?.path.display().to_string();
+            Some(format!("{} {}", visible(&path), slice.range))
         }
         Content::Bytes(bytes) => part.map(|_| size(bytes.len() as u64)),
     };
-    let origin = part.map(|part| format!("{}, ", part.origin)).unwrap_or_default();
+    let origin = part.map(|part| format!("{}, ", visible(&part.origin))).unwrap_or_default();
     Some(format!("{:>44}+{:#x}: {origin}{}", "", piece.offset, bytes?))
 }
 

@@ -6,6 +6,8 @@
 /// version,url`. Here as text; nothing is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SbatEntry {
+    /// Which line of the section it is, counted from 1.
+    pub line: usize,
     /// What is revoked by itself.
     pub component: String,
     /// Rises with each revocation; decimal.
@@ -22,17 +24,19 @@ impl SbatEntry {
     #[must_use]
     pub fn parse(text: &str) -> Vec<Self> {
         let until_nul = text.split('\0').next().unwrap_or_default();
-        let lines = until_nul.lines().filter(|line| !line.trim().is_empty());
-        let entry = |line: &str| {
-            let mut fields = line.split(',').map(str::to_owned);
+        let lines = (1..).zip(until_nul.lines()).filter(|(_, text)| !text.trim().is_empty());
+        let entry = |(line, text): (usize, &str)| {
+            let mut fields = text.split(',').map(str::to_owned);
             let mut next = || fields.next().unwrap_or_default();
             let (component, generation) = (next(), next());
-            Self { component, generation, rest: fields.collect() }
+            Self { line, component, generation, rest: fields.collect() }
         };
         lines.map(entry).collect()
     }
 
-    /// Whether shim can read it: six fields, a component, a generation from 1 on.
+    /// Whether it is what it should be: six fields, a component, a generation from 1
+    /// on. shim (`csv.c`, `sbat.c`) passes over more fields, refuses a file with
+    /// fewer, and reads the generation with `atoi`.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let generation = self.generation.parse::<u32>();
@@ -49,7 +53,7 @@ mod tests {
     #[test]
     fn each_line_is_an_entry() {
         let entries = SbatEntry::parse("sbat,1,SBAT Version,sbat,1,https://a\n\nuki,x,UKI\n\0\0");
-        assert_eq!(entries.len(), 2);
+        assert_eq!(entries.iter().map(|entry| entry.line).collect::<Vec<_>>(), [1, 3]);
         assert_eq!((entries[0].component.as_str(), entries[0].generation.as_str()), ("sbat", "1"));
         assert_eq!(entries[0].rest, ["SBAT Version", "sbat", "1", "https://a"]);
         assert!(entries[0].is_sound());

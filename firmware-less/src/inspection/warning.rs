@@ -86,7 +86,7 @@ pub enum Warning {
         /// Where in it.
         at: u64,
     },
-    /// A line of `.sbat` that shim can't read.
+    /// A line of `.sbat` that shim can't read, or not as it is meant.
     Sbat {
         /// Its number, counted from 1.
         line: usize,
@@ -149,7 +149,7 @@ impl fmt::Display for Warning {
             }
             Self::Sbat { line } => write!(
                 f,
-                "line {line} of .sbat is not a component, its generation and four more fields: shim refuses the file"
+                "line {line} of .sbat is not a component, its generation and four more fields: shim refuses a file where they are fewer, and takes what is no number for generation 0"
             ),
             Self::NotHashed { section } => write!(
                 f,
@@ -170,8 +170,8 @@ pub(super) fn of(source: &dyn ReadAt, found: &Inspection) -> io::Result<Vec<Warn
     }
     warnings.extend(stub(found));
     warnings.extend(initrd(found));
-    let sbat = found.sbat().into_iter().enumerate().filter(|(_, entry)| !entry.is_sound());
-    warnings.extend(sbat.map(|(place, _)| Warning::Sbat { line: place.saturating_add(1) }));
+    let sbat = found.sbat().into_iter().filter(|entry| !entry.is_sound());
+    warnings.extend(sbat.map(|entry| Warning::Sbat { line: entry.line }));
     let hashed = found.contents.iter().any(|contents| contents.sha256.is_some());
     let mut all = found.headers.sections.iter().zip(&found.contents);
     let first = all.find(|(_, contents)| contents.sha256.is_none() && hashed);

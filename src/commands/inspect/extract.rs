@@ -1,12 +1,15 @@
 //! `ukivm inspect --section`: a section's content, and nothing else.
 
-use std::io::{IsTerminal as _, stdout};
+use std::{
+    collections::BTreeSet,
+    io::{IsTerminal as _, stdout},
+};
 
 use firmware_less::{
-    inspection::{Contents, Inspection},
+    inspection::Inspection,
     range::FileRange,
     read_at::fetch,
-    uki::Sections,
+    uki::{Section, Sections},
 };
 
 use crate::{
@@ -19,6 +22,8 @@ use crate::{
 
 /// How much is copied at once.
 const CHUNK: u64 = 1 << 20;
+/// The most names that a message lists.
+const NAMES_MAX: usize = 16;
 /// The longest text that is shown on a terminal.
 const TEXT_MAX: u64 = 1 << 20;
 
@@ -29,15 +34,15 @@ pub(super) fn run(
     subject: &Subject,
 ) -> Result<(), Error> {
     let file = subject.files.uki();
-    let range = find(&subject.inspection, wanted).map_err(|count| Error::NoSection {
+    let range = find(&subject.inspection, wanted).ok_or_else(|| Error::NoSection {
         path: options.image.clone(),
-        section: wanted.name.clone(),
+        section: wanted.as_str().to_owned(),
         profile: subject.inspection.profile,
-        count,
+        others: names(&subject.inspection),
     })?;
     let path = options.output.as_deref().unwrap_or(STANDARD_OUTPUT.as_ref());
     if path == STANDARD_OUTPUT && stdout().is_terminal() && !is_harmless(file, range)? {
-        return Err(Error::BinaryToTerminal { section: wanted.name.clone() });
+        return Err(Error::BinaryToTerminal { section: wanted.as_str().to_owned() });
     }
     let signals = Signals::catch()
         .map_err(|source| Error::Host { what: "can't wait for signals", source })?;
@@ -55,22 +60,37 @@ pub(super) fn run(
     })
 }
 
-/// Where the section is: the profile's own, or else the base's. If there is none,
-/// how many of that name there are.
-fn find(inspection: &Inspection, wanted: &SectionName) -> Result<FileRange, usize> {
+/// Where the section is.
+fn find(inspection: &Inspection, wanted: &SectionName) -> Option<FileRange> {
+    wanted.meanings().iter().find_map(|(name, number)| {
+        let found = of_name(inspection, name).into_iter().nth(*number)?;
+        let contents = inspection.contents.get(inspection.place(found)?)?;
+        Some(contents.range)
+    })
+}
+
+/// The sections of that name: the profile's own, or else the base's.
+fn of_name<'a>(inspection: &'a Inspection, name: &str) -> Vec<&'a Section> {
     let profile = inspection.sections();
-    let of_that_name = |sections: Sections<'_>| -> Vec<FileRange> {
-        let named = sections
-            .iter()
-            .filter(|section| section.raw_name.to_string() == wanted.name)
-            .filter_map(|section| inspection.contents.get(inspection.place(section)?));
-        named.map(|contents: &Contents| contents.range).collect()
+    let in_part = |sections: Sections<'a>| -> Vec<&'a Section> {
+        sections.iter().filter(|section| section.raw_name.to_string() == name).collect()
     };
-    let mut found = of_that_name(profile.own());
-    if found.is_empty() {
-        found = of_that_name(profile.base());
-    }
-    found.get(wanted.number).copied().ok_or(found.len())
+    let own = in_part(profile.own());
+    if own.is_empty() { in_part(profile.base()) } else { own }
+}
+
+/// The names that may be asked for, each with how many there are, if several.
+fn names(inspection: &Inspection) -> Vec<String> {
+    let profile = inspection.sections();
+    let all = profile.base().iter().chain(profile.own().iter());
+    let names: BTreeSet<_> = all.map(|section| section.raw_name.to_string()).collect();
+    let counted = |name: String| match of_name(inspection, &name).len() {
+        0 | 1 => name,
+        count => format!("{name} ({count})"),
+    };
+    let more = names.len().checked_sub(NAMES_MAX).filter(|&more| more > 0);
+    let more = more.map(|more| format!("and {more} more"));
+    names.into_iter().take(NAMES_MAX).map(counted).chain(more).collect()
 }
 
 fn bytes(file: &OpenFile, range: FileRange) -> Result<Vec<u8>, Error> {

@@ -72,7 +72,7 @@ impl Subject {
             inspection.map_err(|source| Error::Inspect { path: image.to_owned(), source })?;
         let mut addons = applied(&files, &inspection, choice.addons);
         if !beside {
-            addons.extend(left_lying(&folder(image))?);
+            addons.extend(left_lying(&folder(image)));
         }
         Ok(Self { files, inspection, addons })
     }
@@ -100,11 +100,15 @@ fn applied(files: &Files, inspection: &Inspection, addons: Vec<Addon>) -> Vec<Ad
     addons.into_iter().map(facts).collect()
 }
 
-/// The addons in `folder`, which nobody asked for.
-fn left_lying(folder: &Path) -> Result<Vec<AddonFacts>, Error> {
+/// The addons in `folder`, which nobody asked for: so where it can't be read, that
+/// is part of the description.
+fn left_lying(folder: &Path) -> Vec<AddonFacts> {
     let paths = match in_folder(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(source) => return Err(Error::Read { path: folder.to_owned(), source }),
+        Err(error) => {
+            let (path, found) = (folder.to_owned(), Err(chain(&error)));
+            return vec![AddonFacts { path, found, applies: Applies::NotAskedFor }];
+        }
         Ok(paths) => paths,
     };
     let facts = |path: PathBuf| {
@@ -114,5 +118,5 @@ fn left_lying(folder: &Path) -> Result<Vec<AddonFacts>, Error> {
         };
         AddonFacts { path, found, applies: Applies::NotAskedFor }
     };
-    Ok(paths.into_iter().map(facts).collect())
+    paths.into_iter().map(facts).collect()
 }

@@ -41,7 +41,7 @@ pub struct Certificate {
     issuer: Vec<u8>,
     /// The serial number, as it is encoded.
     serial: Vec<u8>,
-    key: Result<PublicKey, String>,
+    key: Result<PublicKey, KeyError>,
     may_sign: Result<PathLen, &'static str>,
 }
 
@@ -106,7 +106,7 @@ impl Certificate {
             subject: fields.subject.to_vec(),
             issuer: fields.issuer.to_vec(),
             serial: fields.serial.to_vec(),
-            key: PublicKey::from_info(&info).map_err(|error| error.to_string()),
+            key: PublicKey::from_info(&info),
             may_sign: may_sign(&fields),
         })
     }
@@ -150,7 +150,7 @@ impl Certificate {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), KeyError> {
-        let key = self.key.as_ref().or(Err(KeyError::Kind))?;
+        let key = self.key.as_ref().map_err(|&error| error)?;
         key.verify(scheme, message, signature)
     }
 
@@ -276,6 +276,9 @@ pub(super) fn name(der: &[u8]) -> String {
     let mut text = String::new();
     // A value that cannot be shown ends the name.
     let _ = write!(text, "{name}");
+    if text.is_empty() {
+        return "(without a name)".into();
+    }
     text.chars().flat_map(escaped).collect()
 }
 

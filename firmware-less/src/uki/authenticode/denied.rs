@@ -28,6 +28,11 @@ const DIGESTS: [(Whose, Guid, Hash); 7] = [
     (Whose::Certificate, guid(0x446d_bf63, 0x2502, 0x4cda, 0xbcfa_2465_d2b0_fe9d), Hash::Sha512),
 ];
 
+/// How a block of PEM begins, whatever is in it.
+const BEGIN: &str = "-----BEGIN ";
+/// How a block with a certificate begins.
+const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
 type Guid = [u8; 16];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +72,23 @@ pub enum ListError {
         /// Which line, from 1.
         line: usize,
     },
+    /// PEM that is of no certificate.
+    #[error(
+        "line {line} begins a PEM block of another kind than CERTIFICATE, which can't be enforced"
+    )]
+    Block {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// Two kinds of text in one file.
+    #[error(
+        "line {line} is a digest, in a file of PEM certificates: put digests into a file of their \
+         own"
+    )]
+    Mixed {
+        /// Which line, from 1.
+        line: usize,
+    },
     /// A list that is not whole, or whose sizes contradict each other.
     #[error("the EFI signature list at {at:#x} {what}")]
     List {
@@ -92,7 +114,8 @@ impl Denied {
         }
         if let Some(at) = binary(file) {
             denied.add_lists(file, at)?;
-        } else if contains(file, b"-----BEGIN ") {
+        } else if contains(file, BEGIN.as_bytes()) {
+            check_only_certificates(file)?;
             denied.certificates = Certificate::load(file)?;
         } else {
             denied.images = digests(file)?;
@@ -116,6 +139,10 @@ impl Denied {
     }
 
     fn add_lists(&mut self, file: &[u8], mut at: usize) -> Result<(), ListError> {
+        if at > file.len() {
+            let what = "is behind the header of an update that reaches past the end of the file";
+            return Err(ListError::List { at, what });
+        }
         while let Some(rest) = file.get(at..).filter(|rest| !rest.is_empty()) {
             let list = List::read(rest, at)?;
             for entry in list.entries.chunks_exact(list.entry_size) {
@@ -205,12 +232,32 @@ fn contains(file: &[u8], text: &[u8]) -> bool {
     file.windows(text.len()).any(|window| window == text)
 }
 
+/// Checks that text with PEM in it is nothing but certificates and words around them:
+/// a digest there, or a block of another kind, would be passed over.
+fn check_only_certificates(file: &[u8]) -> Result<(), ListError> {
+    let text = String::from_utf8_lossy(file);
+    for (line, text) in (1_usize..).zip(text.lines()) {
+        if text.contains(BEGIN) && !text.contains(BEGIN_CERTIFICATE) {
+            return Err(ListError::Block { line });
+        }
+        if sha256(uncommented(text)).is_some() {
+            return Err(ListError::Mixed { line });
+        }
+    }
+    Ok(())
+}
+
+/// What a line of a list says.
+fn uncommented(line: &str) -> &str {
+    line.split('#').next().unwrap_or_default().trim()
+}
+
 /// SHA-256 digests in hex, one a line.
 fn digests(file: &[u8]) -> Result<Vec<(Hash, Vec<u8>)>, ListError> {
     let text = String::from_utf8_lossy(file);
     let mut digests = Vec::new();
     for (line, text) in (1_usize..).zip(text.lines()) {
-        let text = text.split('#').next().unwrap_or_default().trim();
+        let text = uncommented(text);
         if !text.is_empty() {
             let digest = sha256(text).ok_or(ListError::Line { line })?;
             digests.push((Hash::Sha256, digest.to_vec()));

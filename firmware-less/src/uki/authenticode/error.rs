@@ -76,6 +76,15 @@ pub enum Error {
         /// The hash.
         hash: Hash,
     },
+    /// The signer's key is of no use.
+    #[error("the signature by {signer} can't be checked")]
+    SignersKey {
+        /// Who it should be.
+        signer: String,
+        /// Why not.
+        #[source]
+        source: KeyError,
+    },
     /// The signature is not the signer's.
     #[error("the signature is not that of its signer, {signer}")]
     Signature {

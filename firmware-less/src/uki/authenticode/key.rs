@@ -51,7 +51,7 @@ pub enum Scheme {
 }
 
 /// Why a key or a signature cannot be used or is not good.
-#[derive(Debug, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// Not a key, or of a kind that is not understood.

@@ -109,10 +109,14 @@ impl SignedData {
         if self.message_digest.0 != self.message_digest.1 {
             return Err(Error::MessageDigest { hash: self.hash });
         }
-        signer
-            .verify(self.scheme, &self.attributes, &self.signature)
-            .map_err(|source| Error::Signature { signer: signer.subject(), source })?;
-        Ok(signer)
+        let subject = || signer.subject();
+        match signer.verify(self.scheme, &self.attributes, &self.signature) {
+            Ok(()) => Ok(signer),
+            Err(source @ (KeyError::Kind | KeyError::RsaBits { .. })) => {
+                Err(Error::SignersKey { signer: subject(), source })
+            }
+            Err(source) => Err(Error::Signature { signer: subject(), source }),
+        }
     }
 }
 

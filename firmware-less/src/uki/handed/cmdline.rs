@@ -21,6 +21,8 @@ pub(super) struct Line {
     pub(super) text: Vec<u8>,
     /// How many bytes follow the NUL after that.
     pub(super) padding: u64,
+    /// Where in the section a NUL ends it, if text follows that.
+    cut: Option<usize>,
 }
 
 /// The command line: the UKI's and the user's, then what is appended.
@@ -39,6 +41,7 @@ pub(super) fn line(
     check_locked(&rules.cmdline, section, choice)?;
     let given = given(&rules.cmdline, choice);
     let mut line = settled(source, view, given, choice, notes)?;
+    notes.extend(line.cut.map(|at| Note::CmdlineCut { at }));
     for words in addons.iter().filter_map(|addon| addon.cmdline.as_deref()) {
         append(&mut line.text, words.as_bytes());
     }
@@ -76,7 +79,7 @@ fn settled(
         }
         return embedded();
     };
-    let given = || Ok(Line { text: given_text(rules, &words)?, padding: 0 });
+    let given = || Ok(Line { text: given_text(rules, &words)?, ..Line::default() });
     match rules.given {
         GivenCmdline::UnlessLocked { locked } if choice.enforced && section.is_some() => {
             not_allowed(input, section, locked)
@@ -149,25 +152,24 @@ fn embedded(source: &(impl ReadAt + ?Sized), view: &View<'_>, text: Text) -> Res
     };
     let Some(found) = found else { return Ok(Line::default()) };
     let raw = section_bytes(source, Name::Cmdline, found, TEXT_MAX)?;
+    let end = until_nul(&raw).len();
+    let cut = raw.iter().skip(end).any(|&byte| byte != 0).then_some(end);
     let with_padding = |whole: &[u8]| {
         let text = until_nul(whole).to_vec();
         let padding = whole.len().saturating_sub(text.len()) as u64;
-        Line { text, padding }
+        Line { text, padding, cut }
     };
-    let alone = |text: &[u8]| Line { text: text.to_vec(), padding: 0 };
+    let alone = |text: &[u8]| Line { text: text.to_vec(), padding: 0, cut };
     Ok(match text {
         Text::Unused => Line::default(),
         Text::Mangled => alone(&mangled(&raw)?),
         Text::Verbatim => alone(until_nul(&raw)),
         Text::LastByteNul => with_padding(raw.split_last().map_or(&[], |(_, rest)| rest)),
         Text::NulAdded => with_padding(raw.strip_suffix(&[0]).unwrap_or(&raw)),
-        Text::Trimmed => {
-            let text = until_nul(&raw);
-            if raw.iter().skip(text.len()).any(|&byte| byte != 0) {
-                return Err(Error::NulWithin { section: Name::Cmdline, at: text.len() });
-            }
-            alone(trimmed(text))
-        }
+        Text::Trimmed => match cut {
+            Some(at) => return Err(Error::NulWithin { section: Name::Cmdline, at }),
+            None => alone(trimmed(until_nul(&raw))),
+        },
     })
 }
 

@@ -22,6 +22,8 @@ pub enum Input {
     Profile,
     /// An addon.
     Addon,
+    /// Whatever addons there are beside the UKI.
+    Addons,
     /// A credential.
     Credential,
     /// A console.
@@ -36,6 +38,7 @@ impl fmt::Display for Input {
             Self::Initrd => "--initrd",
             Self::Profile => "--profile",
             Self::Addon => "--addon",
+            Self::Addons => "--addons",
             Self::Credential => "--extra-credential",
             Self::Console => "--console",
         })

@@ -65,6 +65,11 @@ pub enum Note {
         /// What was appended.
         appended: &'static str,
     },
+    /// Text in `.cmdline` follows a NUL, and so is not read.
+    CmdlineCut {
+        /// Where in it the NUL is.
+        at: usize,
+    },
     /// The reading ignores what the user gave.
     Ignored {
         /// What.

@@ -1,6 +1,7 @@
 //! Signed images: whose are accepted, and what else is refused.
 
 mod digests;
+mod lists;
 mod mutated;
 mod trust;
 

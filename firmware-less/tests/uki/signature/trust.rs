@@ -132,16 +132,17 @@ fn an_unsigned_file_is_refused_unless_its_digest_is_allowed() {
 }
 
 /// An EFI_SIGNATURE_LIST with one entry.
-fn list(kind: [u8; 16], data: &[u8]) -> Vec<u8> {
+/// An `EFI_SIGNATURE_LIST` of one entry.
+pub(super) fn list(kind: [u8; 16], data: &[u8]) -> Vec<u8> {
     let number = |value: usize| u32::try_from(value).unwrap().to_le_bytes();
     let (size, entry) = (number(28 + 16 + data.len()), number(16 + data.len()));
     [&kind[..], &size, &[0; 4], &entry, &[0x77; 16], data].concat()
 }
 
-const SHA256: [u8; 16] = [
+pub(super) const SHA256: [u8; 16] = [
     0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43, 0x28,
 ];
-const X509: [u8; 16] = [
+pub(super) const X509: [u8; 16] = [
     0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72,
 ];
 const X509_SHA256: [u8; 16] = [
@@ -175,37 +176,6 @@ fn what_is_on_a_deny_list_is_refused_at_every_remove() {
     let other = Signatory::root("root");
     let denied = Denied::parse(&list(X509, other.der())).unwrap();
     assert!(verify(&Trust { denied, ..good }, &file).is_ok());
-}
-
-#[test]
-fn a_deny_list_may_have_the_header_of_an_update_or_of_a_variable() {
-    let lists = [list(SHA256, &[1; 32]), list(SHA256, &[2; 32])].concat();
-    let pkcs7 = [
-        0x9d, 0xd2, 0xaf, 0x4a, 0xdf, 0x68, 0xee, 0x49, 0x8a, 0xa9, 0x34, 0x7d, 0x37, 0x56, 0x65,
-        0xa7,
-    ];
-    let header = [&[0; 16][..], &[26, 0, 0, 0, 0, 2, 0xf1, 0x0e], &pkcs7, &[0x30, 0]].concat();
-    for prefix in [&[][..], &[0x27, 0, 0, 0], &header] {
-        let denied = Denied::parse(&[prefix, &lists].concat()).unwrap();
-        assert_eq!(denied.images, [(Hash::Sha256, vec![1; 32]), (Hash::Sha256, vec![2; 32])]);
-    }
-}
-
-#[test]
-fn a_list_that_is_not_understood_whole_is_refused() {
-    let refused = |list: &[u8]| Denied::parse(list).unwrap_err().to_string();
-    let good = list(SHA256, &[1; 32]);
-    assert!(refused(&good[..40]).contains("longer than the file"));
-    assert!(refused(&[&good[..], &[9; 7]].concat()).contains("at 0x4c is cut short"));
-    assert!(refused(&list([7; 16], &[0; 32])).contains("not understood"));
-    assert!(refused(&list(SHA256, &[1; 31])).contains("another size"));
-    assert!(refused(&list(X509, &[1; 31])).contains("certificate in the list"));
-    assert!(refused(b"0011\n").starts_with("line 1 is neither"));
-    assert!(refused(b"\n").contains("empty"));
-    assert!(refused(b"# nothing\n").contains("empty"));
-    let mut entries = good.clone();
-    entries[24] = 0;
-    assert!(refused(&entries).contains("does not divide"));
 }
 
 #[test]
@@ -288,6 +258,31 @@ fn weak_and_unknown_algorithms_are_refused() {
     assert!(wrong(sha1).contains("SHA-1"));
     let unknown = |parts: &mut Pkcs7| parts.scheme = tlv(0x30, &[tlv(6, &[vec![0x2a, 3, 4]])]);
     assert!(wrong(unknown).starts_with("the signature's algorithms are not among"));
+}
+
+#[test]
+fn a_key_of_another_kind_is_said_to_be_that_and_not_a_forgery() {
+    const P256: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    let other_curve = |parts: &mut Pkcs7| {
+        let certificate = &mut parts.certificates[0];
+        let at = certificate.windows(P256.len()).position(|window| window == P256).unwrap();
+        certificate[at + P256.len() - 1] = 6;
+    };
+    assert_eq!(
+        wrong(other_curve),
+        "the signature by CN=somebody can't be checked: \
+         the key is neither RSA nor on the curve P-256 or P-384"
+    );
+}
+
+#[test]
+fn who_has_no_name_is_said_to_have_none() {
+    let nobody = Signatory::root("");
+    assert_eq!(Certificate::load(nobody.der()).unwrap()[0].subject(), "CN=");
+    let mut nameless = params("", true);
+    nameless.distinguished_name = rcgen::DistinguishedName::new();
+    let nameless = Signatory::root("root").certify(nameless);
+    assert_eq!(Certificate::load(nameless.der()).unwrap()[0].subject(), "(without a name)");
 }
 
 #[test]
