@@ -29,6 +29,10 @@ use crate::read_at::{ReadAt, fetch};
 const PCRSIG_MAX: u32 = 1 << 20;
 /// The most signatures that are checked.
 const SIGNATURES_MAX: usize = 4096;
+/// The most other profiles that a policy is tried for, each of which may have to be
+/// hashed: as many as systemd-boot knows. `src/fundamental/uki.h`,
+/// `UNIFIED_PROFILES_MAX`.
+const PROFILES_MAX: usize = 256;
 /// The TPM's number of the command PolicyPCR.
 const POLICY_PCR: u32 = 0x17f;
 
@@ -262,7 +266,8 @@ struct Moments<'a, R: ?Sized> {
 impl<'a, R: ReadAt + ?Sized> Moments<'a, R> {
     fn new(source: &'a R, uki: &'a Uki, profile: &Profile<'_>, paths: &[PhasePath]) -> Self {
         let mut profiles = vec![profile.number()];
-        profiles.extend((0..uki.profile_count()).filter(|&other| other != profile.number()));
+        let others = 0..uki.profile_count().min(PROFILES_MAX);
+        profiles.extend(others.filter(|&other| other != profile.number()));
         let mut all = vec![PhasePath::default()];
         all.extend(PhasePath::defaults());
         all.extend(paths.iter().cloned());
