@@ -231,10 +231,10 @@ fn kernels_that_are_none() {
         (b"\xfd7zXZ\0", "data compressed with xz"),
         (b"MZ\0\0zimg", "a compressed kernel in an EFI program (zboot)"),
     ] {
-        refused(&kernel(start), &format!("section .linux: the kernel in .linux is {what}"));
+        refused(&kernel(start), &format!("section .linux: the kernel is {what}"));
     }
     let text = uki().section(".linux", "vmlinuz".repeat(100)).build();
-    refused(&text, "section .linux: the kernel in .linux is a text file");
+    refused(&text, "section .linux: the kernel is a text file");
     let thin = uki().section(".linux", r"\EFI\nixos\kernel.efi").section(".linuxh", [7; 32]);
     refused(&thin.build(), "the file is a thin image of lanzaboote (section .linuxh)");
     let addon = uki().section(".cmdline", "debug");

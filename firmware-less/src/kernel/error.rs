@@ -24,7 +24,7 @@ pub enum Error {
     #[error("the kernel cannot be read")]
     Read(#[from] io::Error),
     /// Nothing like a bzImage.
-    #[error("the kernel in .linux is {found}, expected a bzImage{}", advice(*found))]
+    #[error("the kernel is {found}, expected a bzImage{}", advice(*found))]
     NotBzImage {
         /// What it is.
         found: FileFormat,

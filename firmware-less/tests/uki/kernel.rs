@@ -214,20 +214,20 @@ fn other_things_than_kernels() {
     let long = |start: &[u8]| [start, &[0; 0x1000]].concat();
     refused_bytes(
         long(b"\x7fELF"),
-        "the kernel in .linux is an ELF file (a vmlinux?), expected a bzImage: \
+        "the kernel is an ELF file (a vmlinux?), expected a bzImage: \
          give ukify the bzImage (arch/x86/boot/bzImage), not vmlinux",
     );
     refused_bytes(
         long(b"\x1f\x8b"),
-        "the kernel in .linux is data compressed with gzip, expected a bzImage: \
+        "the kernel is data compressed with gzip, expected a bzImage: \
          decompress it before giving it to ukify",
     );
     refused_bytes(
         long(b"MZ\0\0zimg"),
-        "the kernel in .linux is a compressed kernel in an EFI program (zboot), \
+        "the kernel is a compressed kernel in an EFI program (zboot), \
          expected a bzImage: unpack it before giving it to ukify",
     );
-    refused_bytes("hello\n", "the kernel in .linux is a text file, expected a bzImage");
+    refused_bytes("hello\n", "the kernel is a text file, expected a bzImage");
     refused_bytes(
         r"\EFI\nixos\kernel.efi",
         "the section .linux holds the path of a kernel (\"\\\\EFI\\\\nixos\\\\kernel.efi\"), \
