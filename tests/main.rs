@@ -28,6 +28,8 @@ mod kvm;
 mod lifecycle;
 /// The values of PCR 11, for people and as JSON.
 mod measure;
+/// Man pages and completions.
+mod packaging;
 /// What ukivm says of a plan: golden text and JSON.
 mod plan;
 /// What a kernel is handed on both engines, by its own account.
