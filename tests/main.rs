@@ -8,6 +8,8 @@
 )]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+/// The GitHub Action's own scripts.
+mod action;
 /// Whole kernels on both engines.
 mod boot;
 /// The command line: options, messages, exit statuses.
