@@ -1,7 +1,7 @@
 //! Verdicts on guests of a few instructions, each with the exit status it has to
 //! have; what they leave; several at once.
 
-mod forms;
+pub(crate) mod forms;
 mod guests;
 
 use std::{fs, path::Path, time::Duration};

@@ -24,7 +24,7 @@ fn schema() -> &'static Validator {
 }
 
 /// A result as its schema has it.
-pub(super) fn result(text: &str) -> Value {
+pub(crate) fn result(text: &str) -> Value {
     let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let errors: Vec<_> = schema()
         .iter_errors(&value)
