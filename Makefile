@@ -4,8 +4,12 @@
 CARGO ?= cargo
 UKIVM := target/release/ukivm
 
+# Where `make install` puts things; DESTDIR goes before it, for makers of packages.
+PREFIX ?= /usr/local
+STAGED := target/package
+
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-all matrix gates bench fuzz clean
+.PHONY: help setup build package install uninstall demo test test-all matrix gates bench fuzz clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,6 +21,28 @@ build: ## Build the program
 	@command -v $(CARGO) >/dev/null || { \
 	  echo "cargo not found: install Rust 1.95 or later, see https://www.rust-lang.org/tools/install" >&2; exit 1; }
 	@$(CARGO) build --release --quiet --locked
+
+package: $(STAGED)/.made ## Make what `make install` installs: program, man pages, completions
+
+# Only what is older than its sources is made, so that installing needs no cargo after
+# `make package`.
+$(STAGED)/.made: Makefile Cargo.toml Cargo.lock $(shell find src firmware-less/src -type f)
+	@$(MAKE) --no-print-directory build
+	@rm -rf $(STAGED)
+	@$(CARGO) run --release --quiet --locked --package ukivm-packaging -- $(STAGED)
+	@install -D $(UKIVM) $(STAGED)/bin/ukivm
+	@touch $@
+
+install: package ## Install under PREFIX, /usr/local if not given
+	@cd $(STAGED) && find bin share -type f | while read -r file; do \
+	  case $$file in bin/*) mode=755 ;; *) mode=644 ;; esac; \
+	  install -D -m $$mode "$$file" "$(DESTDIR)$(PREFIX)/$$file" || exit 1; \
+	done
+
+uninstall: ## Remove what `make install` installed
+	@cd "$(DESTDIR)$(PREFIX)" && rm -f bin/ukivm share/man/man1/ukivm.1 share/man/man1/ukivm-*.1 \
+	  share/bash-completion/completions/ukivm share/fish/vendor_completions.d/ukivm.fish \
+	  share/zsh/site-functions/_ukivm
 
 demo: setup build ## Boot a real UKI to a greeting from its initrd
 	@images/build demo

@@ -16,39 +16,21 @@ pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
 pub use smoke::{
     FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
-    Reboot, Shard, SmokeOptions,
+    Reboot, Shard, SmokeOptions, VERDICT,
 };
 pub use verify::VerifyOptions;
 
-use crate::engine::Kind;
+use crate::{engine::Kind, exit};
 
 /// The FILE that stands for standard output.
 pub const STANDARD_OUTPUT: &str = "-";
-
-const AFTER_HELP: &str = "\
-Exit status:
-  0            the guest powered off or rebooted of its own will
-  1-63         the guest's own status, written to I/O port 0xf4
-  64 65 69 70 74  usage, image refused, no usable engine, bug of ours, file error
-  77           skipped (--skip-without-engine)
-  101 102      kernel panic, triple fault
-  103 105      fail pattern (oops, BUG, rescue shell), engine failure
-  124          time limit
-  129 130 143  hung up, interrupted, terminated";
-
-const AFTER_HELP_DIFF: &str = "\
-Exit status:
-  0      nothing differs
-  1      something does
-  64 65  usage, no UKI or addon
-  70 74  bug of ours, file error";
 
 /// Boots a Unified Kernel Image (UKI) in a virtual machine with no firmware.
 ///
 /// The kernel, initrd and command line are taken out of the UKI, placed in guest memory as
 /// kexec_file_load(2) would, and the kernel is entered at its 64-bit entry point.
 #[derive(Debug, Parser)]
-#[command(name = "ukivm", version, after_help = AFTER_HELP, styles = Styles::plain())]
+#[command(name = "ukivm", version, styles = Styles::plain())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -59,25 +41,29 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Boot a UKI, its console on standard input and output
-    #[command(after_help = AFTER_HELP)]
+    #[command(after_help = exit::help("run"))]
     Run(RunOptions),
     /// Boot UKIs and give a verdict that needs proof, for CI
     Smoke(Box<SmokeOptions>),
     /// Show guest memory, boot_params and CPU state before the first instruction
     ///
     /// Needs no KVM and no privileges: the plan is a pure function of the options and the files.
+    #[command(after_help = exit::help("plan"))]
     Plan(PlanOptions),
     /// Describe a UKI: sections, profiles, command line, initrd, kernel, and what is odd about it
     ///
     /// Describes whatever has readable headers, be it refused elsewhere; a refusal is part of the
     /// description then, and the exit status is 0.
+    #[command(after_help = exit::help("inspect"))]
     Inspect(InspectOptions),
     /// Say in what two UKIs differ, down to words and parts
-    #[command(after_help = AFTER_HELP_DIFF)]
+    #[command(after_help = exit::help("diff"))]
     Diff(DiffOptions),
     /// Say what systemd-stub would measure of a UKI: the values of PCR 11
+    #[command(after_help = exit::help("measure"))]
     Measure(MeasureOptions),
     /// Say what this host can do, and how to mend what it can't
+    #[command(after_help = exit::help("doctor"))]
     Doctor(DoctorOptions),
 }
 
@@ -86,6 +72,10 @@ pub enum Command {
 pub struct JobOptions {
     /// The UKI
     pub image: PathBuf,
+
+    /// Words to append to the command line, behind `--`
+    #[arg(last = true, value_name = "WORD")]
+    pub words: Vec<String>,
 
     /// Guest memory, with its unit: 512M, 4G
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = memory)]
@@ -114,10 +104,6 @@ pub struct JobOptions {
     /// Whom it must come from.
     #[command(flatten)]
     pub verify: VerifyOptions,
-
-    /// Words to append to the command line, behind `--`
-    #[arg(last = true, value_name = "WORD")]
-    pub words: Vec<String>,
 
     /// Seed of the kernel's random number generator: 64 hex digits [default: from the host]
     #[arg(long, value_name = "HEX", help_heading = "Hand-off", value_parser = seed)]

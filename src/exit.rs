@@ -1,5 +1,9 @@
 //! The exit statuses of `ukivm`, all in one place.
 
+mod table;
+
+pub use table::{Meaning, ORDER, TABLE, help, markdown};
+
 use crate::outcome::Signal;
 
 /// `diff`, which runs no guest: something differs.

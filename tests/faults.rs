@@ -7,7 +7,10 @@ use std::{sync::Mutex, thread};
 
 use serde_json::Value;
 
-use crate::support::{Ran, Scratch, bed, images, skip};
+use crate::{
+    smoke::forms::result,
+    support::{Ran, Scratch, bed, images, skip},
+};
 
 /// What a guest has to come to.
 #[derive(Clone, Copy, Debug)]
@@ -126,9 +129,10 @@ const FAULTS: &[Fault] = &[
 
 /// What is wrong with the verdict of `ran`, if anything is.
 fn complaint(fault: &Fault, ran: &Ran) -> Option<String> {
-    let Ok(report) = serde_json::from_str::<Value>(&ran.stdout) else {
+    if ran.stdout.is_empty() {
         return Some(format!("{fault:?}: no report: {ran:?}"));
-    };
+    }
+    let report = result(&ran.stdout);
     let is_right = ran.status == Some(fault.status)
         && report["exit_status"] == fault.status
         && report["cause"] == fault.cause
@@ -236,7 +240,7 @@ fn a_distribution_s_initrd_names_the_root_that_is_missing() {
     }
     let image = image.display().to_string();
     let ran = Scratch::new().ukivm(["smoke", "--engine=tcg", "--format=json", &image]);
-    let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
+    let report = result(&ran.stdout);
     assert_eq!(ran.status, Some(103), "{report:#}");
     assert_eq!(report["cause"], "root-missing", "{report:#}");
 }

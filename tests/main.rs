@@ -8,6 +8,8 @@
 )]
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
+/// The GitHub Action's own scripts.
+mod action;
 /// Whole kernels on both engines.
 mod boot;
 /// The command line: options, messages, exit statuses.
@@ -31,6 +33,8 @@ mod lifecycle;
 mod malformed;
 /// The values of PCR 11, for people and as JSON.
 mod measure;
+/// Man pages and completions.
+mod packaging;
 /// What ukivm says of a plan: golden text and JSON.
 mod plan;
 /// What a kernel is handed on both engines, by its own account.

@@ -1,6 +1,7 @@
 //! Verdicts on guests of a few instructions, each with the exit status it has to
 //! have; what they leave; several at once.
 
+pub(crate) mod forms;
 mod guests;
 
 use std::{fs, path::Path, time::Duration};
@@ -29,8 +30,7 @@ fn report(name: &str, options: &[&str]) -> (Option<i32>, Value) {
     let scratch = Scratch::new();
     write(&scratch, name);
     let ran = smoke(&scratch, &[options, &["--format=json"]].concat(), &[&format!("{name}.efi")]);
-    let report = serde_json::from_str(&ran.stdout);
-    (ran.status, report.unwrap_or_else(|error| panic!("{error}: {ran:?}")))
+    (ran.status, forms::result(&ran.stdout))
 }
 
 fn verdict(name: &str, options: &[&str]) -> (Option<i32>, String) {
@@ -121,7 +121,7 @@ fn explanation(engine: &str, name: &str, words: &[&str]) -> String {
     let fixed = ["smoke", "--memory=64M", "--engine", engine, "--silence-timeout=1s"];
     let ran = scratch.ukivm(fixed.iter().chain(&["--format=json", &image, "--"]).chain(words));
     assert_eq!(ran.status, Some(104), "{engine} {name}: {ran:?}");
-    let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let report = forms::result(&ran.stdout);
     report["explanation"].as_str().expect("a text").to_owned()
 }
 
@@ -166,7 +166,7 @@ fn what_a_run_leaves_is_whole_and_says_the_same() {
     let lines: Vec<_> = read("serial.txt").lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 2);
     assert!(lines[0].starts_with("[   ") && lines[0].ends_with("] hello"), "{lines:?}");
-    let report: Value = serde_json::from_str(&read("result.json")).expect("JSON");
+    let report = forms::result(&read("result.json"));
     assert_eq!(report["result"], "pass");
     assert_eq!(report["console"]["bytes"], 14);
     let events = read("events.jsonl");
@@ -213,7 +213,7 @@ fn an_interrupted_run_leaves_its_results() {
     running.signal("-INT");
     assert_eq!(running.status(), 130);
     let text = fs::read_to_string(scratch.path().join("out/result.json")).expect("a report");
-    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let report = forms::result(&text);
     assert_eq!((&report["cause"], &report["exit_status"]), (&"interrupted".into(), &130.into()));
     assert!(scratch.path().join("out/junit.xml").is_file());
 }
@@ -274,7 +274,7 @@ fn an_image_that_is_refused_is_an_error_in_every_form() {
     scratch.file("no.efi", "not a UKI");
     let ran = smoke(&scratch, &["--format=json", "--output=out"], &["no.efi"]);
     assert_eq!(ran.status, Some(65), "{ran:?}");
-    let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let report = forms::result(&ran.stdout);
     assert_eq!((&report["result"], &report["exit_status"]), (&"error".into(), &65.into()));
     let junit = fs::read_to_string(scratch.path().join("out/junit.xml")).expect("XML");
     assert!(junit.contains("errors=\"1\"") && junit.contains("<error message="), "{junit}");
@@ -294,7 +294,7 @@ fn several_are_a_matrix_with_the_gravest_status() {
     assert_eq!(ran.status, Some(101), "{ran:?}");
     assert!(ran.stdout.ends_with("1 passed, 2 failed, 0 flaky, 0 skipped\n"), "{ran:?}");
     let text = fs::read_to_string(scratch.path().join("out/result.json")).expect("a report");
-    let suite: Value = serde_json::from_str(&text).expect("JSON");
+    let suite = forms::result(&text);
     let names: Vec<_> = (0..3).map(|at| suite["images"][at]["name"].clone()).collect();
     assert_eq!(names, images);
     for folder in ["001-up", "002-oops", "003-panic"] {
@@ -302,7 +302,7 @@ fn several_are_a_matrix_with_the_gravest_status() {
     }
     // The words behind `--` go to all of them.
     let ran = smoke(&scratch, &["--format=json"], &["up.efi", "up.efi", "--", "word"]);
-    let suite: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let suite = forms::result(&ran.stdout);
     for image in suite["images"].as_array().expect("a list") {
         let cmdline = image["runs"][0]["cmdline"].as_str().expect("a text");
         assert!(cmdline.contains("quiet word"), "{cmdline}");

@@ -6,38 +6,32 @@ use clap::{Args, ValueEnum};
 use regex::bytes::Regex;
 
 use super::{EngineOption, JobOptions, duration};
-use crate::verdict;
+use crate::{exit, verdict};
 
-const EXIT_STATUS: &str = "\
-The verdict:
-  A run passes if all that was asked for was seen: each --expect, --expect-status, --pass-on; and
-  where none of them is given, that userspace started and the guest then powered off (or wrote 0
-  to I/O port 0xf4). Nothing else passes. Lines are matched without escape sequences; a prompt
-  without an end of line counts once it has stood for a second.
+/// How `smoke` comes to its verdict: paragraphs, with blank lines between.
+pub const VERDICT: &str = "\
+A run passes if all that was asked for was seen: each --expect, --expect-status, --pass-on; and
+where none of them is given, that userspace started and the guest then powered off (or wrote 0 to
+I/O port 0xf4). Nothing else passes. Lines are matched without escape sequences; a prompt without
+an end of line counts once it has stood for a second.
 
-  When a running guest has shown all that was asked for it goes on for --settle, and what it does
-  then still counts: a panic behind the expected line is a failure. The same time is given to a
-  guest that failed, so that a worse end is seen.
+When a running guest has shown all that was asked for it goes on for --settle, and what it does
+then still counts: a panic behind the expected line is a failure. The same time is given to a guest
+that failed, so that a worse end is seen.
 
-  On an emulating engine (tcg) the limits that are not given are five times as long.
+On an emulating engine (tcg) the limits that are not given are five times as long.";
 
-Exit status, the first that applies of engine failure, triple fault, panic, fail pattern, the
-guest's status, proof, limits:
-  0            the proof was seen
-  1-63         the guest's own status, written to I/O port 0xf4, where it is not the expected one
-  64 65 69 70 74  usage, image refused, no usable engine, bug of ours, file error
-  77           skipped (--skip-without-engine)
-  100          the guest ended, or its time did after userspace had started, without the proof
-  101 102 103  kernel panic, triple fault, fail pattern
-  104 105      silence, engine failure
-  124          time limit before userspace started
-  129 130 143  hung up, interrupted, terminated
-Of several runs, the gravest.";
+/// The end of the help.
+fn after_help() -> String {
+    let verdict = VERDICT.replace('\n', "\n  ").replace("\n  \n", "\n\n");
+    let (order, statuses) = (exit::ORDER, exit::help("smoke"));
+    format!("The verdict:\n  {verdict}\n\n{statuses}\n{order} Of several runs, the gravest.")
+}
 
 /// Options of `smoke`.
 #[derive(Clone, Debug, Args)]
 // The words behind `--` come last, and so behind the further images too.
-#[command(after_help = EXIT_STATUS, mut_arg("words", |words| words.index(3)))]
+#[command(after_help = after_help(), mut_arg("words", |words| words.index(3)))]
 pub struct SmokeOptions {
     /// More UKIs, each booted with the same options
     #[arg(value_name = "IMAGES", index = 2)]

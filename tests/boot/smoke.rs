@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use super::Boot;
-use crate::support::{Scratch, skip};
+use crate::{
+    smoke::forms::result,
+    support::{Scratch, skip},
+};
 
 /// What a kernel is made to do, and the verdict that it has to get.
 struct Case {
@@ -84,8 +87,7 @@ fn report(test: &str, case: &Case) -> Option<Value> {
     let fixed = ["smoke", "--engine=tcg", "--format=json", &image];
     let arguments = fixed.iter().chain(case.options).chain(&["--"]).chain(case.words);
     let ran = Scratch::new().ukivm(arguments);
-    let report: Value =
-        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let report = result(&ran.stdout);
     assert_eq!(report["exit_status"], ran.status.unwrap_or(-1));
     Some(report)
 }

@@ -188,7 +188,7 @@ const SCHEMA: &[(&str, &[&str], &[&str])] = &[
     ("testcase", &["testsuite"], &["name", "classname", "time"]),
     ("failure", &["testcase"], &["message", "type"]),
     ("error", &["testcase"], &["message", "type"]),
-    ("skipped", &["testcase"], &["message"]),
+    ("skipped", &["testcase"], &[]),
     ("system-out", &["testcase"], &[]),
 ];
 

@@ -1,0 +1,41 @@
+//! Man pages and shell completions of `ukivm`, from its one definition of options.
+//!
+//! A crate of its own, so that neither the program nor a build of it has any of
+//! this; `make install` runs it.
+
+mod completions;
+mod pages;
+
+use std::{io, path::PathBuf};
+
+use clap::{Command, CommandFactory as _};
+use ukivm::cli::Cli;
+
+/// A file to be installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// Under the prefix.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: Vec<u8>,
+}
+
+/// All of them, man pages first.
+///
+/// # Errors
+///
+/// Those of writing to memory: none.
+pub fn files() -> io::Result<Vec<Installed>> {
+    let mut files = pages::all(&command())?;
+    files.extend(completions::all(&command()));
+    Ok(files)
+}
+
+/// The definition, with what its commands inherit, and without `help`, which has
+/// no options to tell.
+#[must_use]
+pub fn command() -> Command {
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    command
+}
