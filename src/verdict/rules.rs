@@ -10,9 +10,9 @@ use crate::{
 pub struct Facts {
     /// How it ended.
     pub end: End,
-    /// The name of the panic, where the kernel panicked.
+    /// The name of the panic, or of what it came of, where the kernel panicked.
     pub panic: Option<String>,
-    /// The name of the first finding that fails.
+    /// The name of the first finding that fails, or of what that came of.
     pub pattern: Option<String>,
     /// The status that was expected on the exit port.
     pub expected_status: Option<u8>,
