@@ -74,4 +74,5 @@ mod signals;
 pub mod timeline;
 pub mod verdict;
 pub mod verify;
+mod vigil;
 pub mod visible;

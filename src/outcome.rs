@@ -54,6 +54,8 @@ pub enum End {
     BootLimit,
     /// Nothing on the console for the time allowed.
     Silence,
+    /// Every vCPU was halted with interrupts off: nothing can wake the guest.
+    Halted,
     /// The verdict stands, and the guest had time to make it a worse one.
     Decided,
     /// The user or the system ended it.
@@ -80,7 +82,7 @@ impl End {
             Self::Panic => crate::exit::PANIC,
             Self::TripleFault => crate::exit::TRIPLE_FAULT,
             Self::TimeLimit | Self::BootLimit => crate::exit::TIME_LIMIT,
-            Self::Silence => crate::exit::SILENCE,
+            Self::Silence | Self::Halted => crate::exit::SILENCE,
             Self::Interrupted { signal } => crate::exit::of_signal(*signal),
             Self::ConsoleClosed => crate::exit::IO,
             Self::EngineFailure { .. } => crate::exit::ENGINE_FAILURE,
@@ -89,10 +91,10 @@ impl End {
 }
 
 impl End {
-    /// Whether the guest was still running, and nobody knows what at.
+    /// Whether the guest had not ended, and nobody knows what it was at.
     #[must_use]
     pub fn is_hang(&self) -> bool {
-        matches!(self, Self::TimeLimit | Self::BootLimit | Self::Silence)
+        matches!(self, Self::TimeLimit | Self::BootLimit | Self::Silence | Self::Halted)
     }
 }
 
@@ -148,6 +150,15 @@ pub struct Sample {
     pub is_halted: bool,
     /// It would have taken an interrupt (RFLAGS.IF).
     pub takes_interrupts: bool,
+}
+
+impl Sample {
+    /// Whether no interrupt could wake it. An NMI could, which only another vCPU
+    /// sends here.
+    #[must_use]
+    pub fn is_stopped_for_good(&self) -> bool {
+        self.is_halted && !self.takes_interrupts
+    }
 }
 
 /// What an engine reports at the end of a run.

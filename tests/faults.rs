@@ -76,13 +76,13 @@ impl Pace {
 /// All of them, the slow ones first.
 const FAULTS: &[Fault] = &[
     fault("hang-spinning", 104, "silence"),
-    fault("hang-halted", 104, "silence"),
+    fault("hang-halted", 104, "halted"),
     fault("user-space-sleeps", 104, "silence"),
     fault("user-space-spins", 104, "silence"),
     fault("no-console", 104, "silence").with(&["--console=none"]),
     fault("console-elsewhere", 104, "silence"),
     fault("console-of-a-hypervisor", 104, "silence"),
-    fault("kernel-corrupt-in-silence", 104, "silence"),
+    fault("kernel-corrupt-in-silence", 104, "halted"),
     fault("talks-on", 100, "time-limit-without-proof"),
     fault("reboots", 100, "reset-without-proof"),
     fault("reboots", 100, "reboot-loop").with(&["--reboot", "restart=2"]),

@@ -14,14 +14,17 @@ use crate::support::{
 };
 
 /// Limits short enough for a guest that does nothing, on a busy machine.
-const SHORT: [&str; 2] = ["--silence-timeout=2s", "--settle=300ms"];
+const SHORT_SETTLE: &str = "--settle=300ms";
+const SHORT_SILENCE: &str = "--silence-timeout=2s";
 
 /// Boots `guest` on the engine that is here, KVM if there is one.
 fn smoke(scratch: &Scratch, options: &[&str], images: &[&str]) -> Ran {
     let kvm = fs::File::options().read(true).write(true).open("/dev/kvm");
     let engine = if kvm.is_ok() { "--engine=kvm" } else { "--engine=tcg" };
-    let fixed = ["smoke", "--memory=64M", engine];
-    scratch.ukivm(fixed.iter().chain(&SHORT).chain(options).chain(images))
+    let fixed = ["smoke", "--memory=64M", engine, SHORT_SETTLE];
+    let has_own = options.iter().any(|option| option.starts_with("--silence-timeout"));
+    let silence = (!has_own).then_some(&SHORT_SILENCE);
+    scratch.ukivm(fixed.iter().chain(silence).chain(options).chain(images))
 }
 
 /// Boots one guest and gives its report.
@@ -55,7 +58,7 @@ fn each_guest_gets_the_verdict_that_it_deserves() {
         ("up", &["--expect", "hello", "--pass-on", "poweroff"], 0, "proven"),
         ("up-and-on", &["--pass-on", "init"], 0, "proven"),
         ("login", &["--pass-on", "login"], 0, "proven"),
-        ("up-and-on", &[], 104, "silence"),
+        ("up-and-on", &["--silence-timeout=off"], 104, "halted"),
         ("status-7", &[], 7, "guest-status"),
         ("status-7", &["--expect-status", "7"], 0, "proven"),
         ("status-7", &["--expect-status", "8"], 7, "guest-status"),
@@ -72,7 +75,9 @@ fn each_guest_gets_the_verdict_that_it_deserves() {
         ("oops", &[], 103, "oops"),
         ("oops", &["--expect", "hello"], 103, "oops"),
         ("emergency", &[], 103, "emergency-shell"),
-        ("halt", &[], 104, "silence"),
+        ("halt", &["--silence-timeout=off"], 104, "halted"),
+        ("halt", &["--cpus=2", "--silence-timeout=off"], 104, "halted"),
+        ("idle", &[], 104, "silence"),
         ("spin", &[], 104, "silence"),
         ("chatter", &["--timeout=3s"], 100, "time-limit-without-proof"),
         ("boots-for-ever", &["--boot-timeout=3s"], 124, "boot-time-limit"),
@@ -145,6 +150,25 @@ fn silence_is_explained_by_what_the_guest_is_at() {
             "{elsewhere}"
         );
         assert!(halted != spinning && halted != elsewhere && spinning != elsewhere);
+    }
+}
+
+#[test]
+fn a_guest_that_has_stopped_for_good_is_not_waited_for() {
+    for engine in engines("a_guest_that_has_stopped_for_good_is_not_waited_for") {
+        let scratch = Scratch::new();
+        write(&scratch, "up-and-on");
+        let options = ["--silence-timeout=50s", "--timeout=55s", "--format=json"];
+        let fixed = ["smoke", "--memory=64M", "--cpus=2", "--engine", engine, "up-and-on.efi"];
+        let ran = scratch.ukivm(fixed.iter().chain(&options));
+        let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!((ran.status, &report["cause"]), (Some(104), &Value::from("halted")), "{ran:?}");
+        assert_eq!(report["outcome"]["kind"], "halted");
+        assert!(report["duration_us"].as_u64() < Some(30_000_000), "{engine}: {report:#}");
+        let explanation = report["explanation"].as_str().expect("a text");
+        for words in ["vCPU 0 is halted at 0x", "vCPU 1 is halted at 0x", "nothing can wake it"] {
+            assert!(explanation.contains(words), "{engine}: {explanation}");
+        }
     }
 }
 

@@ -145,6 +145,9 @@ impl Words<'_> {
                 "the guest wrote nothing to its console".to_owned()
             }
             End::Silence => "the guest fell silent".to_owned(),
+            End::Halted => "the guest stopped for good: every processor is halted, with \
+                            interrupts off"
+                .to_owned(),
             End::Decided => "the guest was ended".to_owned(),
             End::Interrupted { .. } => "interrupted".to_owned(),
             End::ConsoleClosed => "nobody reads the console any more".to_owned(),
@@ -161,6 +164,10 @@ impl Words<'_> {
         }
         let step = match verdict.cause.as_str() {
             "silence" => "if the guest is only slow, give it more with --silence-timeout",
+            "halted" => {
+                "the last lines say what it did before; with --append 'earlyprintk=ttyS0 loglevel=7' \
+                 the kernel says more"
+            }
             "boot-time-limit" => "if the guest is only slow, give it more with --boot-timeout",
             "time-limit" | "time-limit-without-proof" => {
                 "if the guest is only slow, give it more with --timeout"

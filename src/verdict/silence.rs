@@ -52,8 +52,8 @@ const KERNEL_HALF: u64 = 0xffff_8000_0000_0000;
 /// Whether a vCPU stopped for good before the kernel ran at its own addresses: what
 /// `error()` of `arch/x86/boot/compressed/misc.c` does.
 fn is_stuck_early(samples: &[Sample]) -> bool {
-    let is_dead = |sample: &Sample| sample.is_halted && !sample.takes_interrupts;
-    !samples.is_empty() && samples.iter().all(|one| is_dead(one) && one.rip < KERNEL_HALF)
+    let is_one = |sample: &Sample| sample.is_stopped_for_good() && sample.rip < KERNEL_HALF;
+    !samples.is_empty() && samples.iter().all(is_one)
 }
 
 /// What one vCPU does.

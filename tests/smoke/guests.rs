@@ -5,7 +5,7 @@ use iced_x86::{IcedError, code_asm::*};
 
 use crate::support::{
     Scratch,
-    tiny::{chatter, flush, guest, halt, power_off, print, spin, triple_fault, write_port},
+    tiny::{chatter, flush, guest, halt, idle, power_off, print, spin, triple_fault, write_port},
 };
 
 /// What a kernel prints that starts init.
@@ -59,6 +59,7 @@ pub(crate) fn write(scratch: &Scratch, name: &str) {
         "oops" => says(OOPS, power_off),
         "emergency" => says("You are in emergency mode. After logging in, type\r\n", halt),
         "halt" => guest(halt),
+        "idle" => guest(idle),
         "spin" => guest(spin),
         "chatter" => guest(chatter),
         "boots-for-ever" => guest(boots_for_ever),

@@ -78,9 +78,10 @@ impl LoadedVm<'_> {
         let threads: Vec<_> = vm.vcpus.iter().map(|_| OnceLock::new()).collect();
         let (end, left) = thread::scope(|scope| {
             let (present, departures) = mpsc::channel();
+            let mut glance = || session.glanced(&guest.samples.glance(&threads), threads.len());
             let ran = guest
                 .start(scope, vm.vcpus, &threads, &present)
-                .map(|handles| (session.wait(), handles));
+                .map(|handles| (session.wait_and_glance(&mut glance), handles));
             drop(present);
             if ran.as_ref().is_ok_and(|(end, _)| end.is_hang()) {
                 guest.samples.take(&threads);

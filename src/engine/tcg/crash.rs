@@ -16,6 +16,8 @@ const REGISTERS: &str = "info registers";
 const CODE: &str = "x /16xb $pc";
 /// What a look at a vCPU is called that is one of many.
 const LOOK: &str = "look";
+/// One of all vCPUs at once, to tell whether the guest has stopped for good.
+const GLANCE: &str = "glance";
 const PHYSICAL: &str = "gva2gpa $pc";
 
 /// What a report of a machine with `cpus` vCPUs is made from.
@@ -27,7 +29,21 @@ pub(super) fn questions(cpus: u32) -> impl Iterator<Item = Question> {
 
 /// A look at each of `cpus` vCPUs: what it is noted as, and the command.
 pub(super) fn looks(cpus: u32) -> impl Iterator<Item = (Question, &'static str)> {
-    (0..cpus).map(|cpu| (Question { cpu, command: LOOK.to_owned() }, REGISTERS))
+    registers(cpus, LOOK)
+}
+
+/// The same, not to be kept.
+pub(super) fn glances(cpus: u32) -> impl Iterator<Item = (Question, &'static str)> {
+    registers(cpus, GLANCE)
+}
+
+/// Whether that is a question of [`glances`].
+pub(super) fn is_glance(question: &Question) -> bool {
+    question.command == GLANCE
+}
+
+fn registers(cpus: u32, name: &str) -> impl Iterator<Item = (Question, &'static str)> {
+    (0..cpus).map(move |cpu| (Question { cpu, command: name.to_owned() }, REGISTERS))
 }
 
 /// A named range of guest memory.
@@ -101,7 +117,7 @@ impl Dump {
 }
 
 /// What a register dump says a vCPU is at.
-fn sample(cpu: u32, registers: &str) -> Option<Sample> {
+pub(super) fn sample(cpu: u32, registers: &str) -> Option<Sample> {
     const INTERRUPTS: u64 = 1 << 9;
     let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
     let rip = value(registers, "RIP=").or(value(registers, "EIP=")).and_then(number)?;
