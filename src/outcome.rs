@@ -161,6 +161,15 @@ impl Sample {
     }
 }
 
+/// A write to an I/O port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortWrite {
+    /// The port.
+    pub port: u16,
+    /// What was written.
+    pub value: u32,
+}
+
 /// What an engine reports at the end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outcome {
@@ -172,4 +181,7 @@ pub struct Outcome {
     pub crash: Option<CrashReport>,
     /// For a guest that hangs: ten or more of each vCPU, while it ran.
     pub samples: Vec<Sample>,
+    /// The guest's last write to an I/O port; `None` also where the engine can't
+    /// tell.
+    pub last_write: Option<PortWrite>,
 }

@@ -149,6 +149,10 @@ fn silence_is_explained_by_what_the_guest_is_at() {
             elsewhere.contains("console=ttyS1, and this machine has none of it"),
             "{elsewhere}"
         );
+        let posted = explanation(engine, "posts-and-halts", &[]);
+        let told = posted.contains("The last I/O port written was 0x80 (POST code");
+        // QEMU does not tell.
+        assert_eq!(told && posted.contains("with 0x5a."), engine == "kvm", "{engine}: {posted}");
         assert!(halted != spinning && halted != elsewhere && spinning != elsewhere);
     }
 }

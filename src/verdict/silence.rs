@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::outcome::Sample;
+use crate::outcome::{PortWrite, Sample};
 
 /// The longest stretch of code that a vCPU stays in that spins: a loop is short.
 const LOOP_MAX: u64 = 4096;
@@ -12,6 +12,8 @@ const LOOP_MAX: u64 = 4096;
 pub struct Hang<'a> {
     /// What its vCPUs were at.
     pub samples: &'a [Sample],
+    /// The last I/O port it wrote to, where the engine can tell.
+    pub last_write: Option<PortWrite>,
     /// Its command line.
     pub cmdline: &'a [u8],
     /// How many bytes it wrote to the console.
@@ -42,7 +44,27 @@ pub fn explain(hang: &Hang<'_>) -> String {
             );
         }
     }
+    if let Some(PortWrite { port, value }) = hang.last_write {
+        let of = port_name(port).map_or_else(String::new, |name| format!(" ({name})"));
+        // Writing to a string can't fail.
+        let _ = write!(text, " The last I/O port written was {port:#x}{of}, with {value:#x}.");
+    }
     text + &console(hang)
+}
+
+/// What that port is of, on a PC. `arch/x86/kernel/setup.c` (`standard_io_resources`),
+/// `include/uapi/linux/serial_reg.h`.
+fn port_name(port: u16) -> Option<&'static str> {
+    Some(match port {
+        0x20 | 0x21 | 0xa0 | 0xa1 => "interrupt controller",
+        0x40..=0x43 => "timer",
+        0x60 | 0x64 => "keyboard controller",
+        0x70 | 0x71 => "clock",
+        0x80 => "POST code, and the kernel's way to wait a microsecond",
+        0x3f8..=0x3ff => "the serial port",
+        0xcf8..=0xcff => "PCI configuration",
+        _ => return None,
+    })
 }
 
 /// Where a 64-bit kernel's own half of the addresses begins.
@@ -173,7 +195,8 @@ mod tests {
     }
 
     fn explained(samples: &[Sample], cmdline: &str, bytes: u64) -> String {
-        explain(&Hang { samples, cmdline: cmdline.as_bytes(), bytes, last_line: None })
+        let cmdline = cmdline.as_bytes();
+        explain(&Hang { samples, last_write: None, cmdline, bytes, last_line: None })
     }
 
     #[test]
@@ -219,7 +242,30 @@ mod tests {
     #[test]
     fn a_guest_that_talked_is_quoted_and_not_told_of_consoles() {
         let last_line = Some("[    1.0] waiting for root");
-        let hang = Hang { samples: &[], cmdline: b"console=ttyS0", bytes: 30, last_line };
+        let hang = Hang {
+            samples: &[],
+            last_write: None,
+            cmdline: b"console=ttyS0",
+            bytes: 30,
+            last_line,
+        };
         assert_eq!(explain(&hang), "The last line was \"[    1.0] waiting for root\".");
+    }
+
+    #[test]
+    fn the_last_port_is_named_where_the_engine_tells_it() {
+        let told = |port, value| {
+            let last_write = Some(PortWrite { port, value });
+            explain(&Hang {
+                samples: &[],
+                last_write,
+                cmdline: b"console=ttyS0",
+                bytes: 1,
+                last_line: Some("x"),
+            })
+        };
+        let known = " The last I/O port written was 0x70 (clock), with 0x8f.";
+        assert_eq!(told(0x70, 0x8f), format!("The last line was \"x\".{known}"));
+        assert!(told(0x1234, 5).ends_with("was 0x1234, with 0x5."));
     }
 }

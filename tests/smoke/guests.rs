@@ -60,6 +60,10 @@ pub(crate) fn write(scratch: &Scratch, name: &str) {
         "emergency" => says("You are in emergency mode. After logging in, type\r\n", halt),
         "halt" => guest(halt),
         "idle" => guest(idle),
+        "posts-and-halts" => guest(|a| {
+            write_port(a, 0x80, 0x5a)?;
+            halt(a)
+        }),
         "spin" => guest(spin),
         "chatter" => guest(chatter),
         "boots-for-ever" => guest(boots_for_ever),

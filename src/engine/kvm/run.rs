@@ -18,6 +18,7 @@ use super::{
     Error,
     crash::{self, Suspect},
     exit_loop, join,
+    last_write::LastWrite,
     memory::GuestMemory,
     samples::Samples,
     vcpu::Vcpu,
@@ -74,6 +75,7 @@ impl LoadedVm<'_> {
             session,
             stopping: AtomicBool::new(false),
             samples: Samples::default(),
+            last_write: LastWrite::default(),
         };
         let threads: Vec<_> = vm.vcpus.iter().map(|_| OnceLock::new()).collect();
         let (end, left) = thread::scope(|scope| {
@@ -92,7 +94,8 @@ impl LoadedVm<'_> {
         let exits = left.iter().map(|left| left.exits).sum();
         let crash = crash_report(&end, &left, plan, vm.memory);
         let samples = guest.samples.taken();
-        Ok(Outcome { end, exits: Some(exits), crash, samples })
+        let last_write = guest.last_write.get();
+        Ok(Outcome { end, exits: Some(exits), crash, samples, last_write })
     }
 }
 
@@ -104,6 +107,7 @@ pub(super) struct Guest<'s> {
     pub(super) stopping: AtomicBool,
     /// What vCPUs are at, where that is asked for.
     pub(super) samples: Samples,
+    pub(super) last_write: LastWrite,
 }
 
 /// A vCPU that has left the guest for good.

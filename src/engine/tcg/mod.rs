@@ -188,7 +188,7 @@ impl LoadedVm {
             Ok(seen.dump)
         })?;
         let (crash, samples) = (dump.report(&self.ranges), dump.samples());
-        Ok(Outcome { end: session.wait(), exits: None, crash, samples })
+        Ok(Outcome { end: session.wait(), exits: None, crash, samples, last_write: None })
     }
 }
 

@@ -227,6 +227,7 @@ fn explanation(run: &Run<'_>) -> String {
     let last_line = recent.iter().rev().find(|line| !line.is_empty()).copied();
     silence::explain(&Hang {
         samples: &run.outcome.samples,
+        last_write: run.outcome.last_write,
         cmdline: run.cmdline,
         bytes: run.watch.amount().0,
         last_line,
