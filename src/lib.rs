@@ -71,6 +71,7 @@ pub mod outcome;
 pub mod report;
 pub mod session;
 mod signals;
+pub mod symbols;
 pub mod timeline;
 pub mod verdict;
 pub mod verify;

@@ -184,4 +184,7 @@ pub struct Outcome {
     /// The guest's last write to an I/O port; `None` also where the engine can't
     /// tell.
     pub last_write: Option<PortWrite>,
+    /// For a guest that hangs: where its interrupt descriptor table says that the
+    /// handler of page faults is, a linear address.
+    pub page_fault_handler: Option<u64>,
 }

@@ -7,7 +7,7 @@ use std::{fs, path::Path, time::Duration};
 
 use serde_json::Value;
 
-use self::guests::{PANIC, write};
+use self::guests::{PANIC, SYSTEM_MAP, write};
 use crate::support::{
     Ran, Scratch, engines,
     run::{Running, within},
@@ -154,6 +154,32 @@ fn silence_is_explained_by_what_the_guest_is_at() {
         // QEMU does not tell.
         assert_eq!(told && posted.contains("with 0x5a."), engine == "kvm", "{engine}: {posted}");
         assert!(halted != spinning && halted != elsewhere && spinning != elsewhere);
+    }
+}
+
+#[test]
+fn a_silent_guest_s_place_has_a_name_where_there_is_a_system_map() {
+    for engine in engines("a_silent_guest_s_place_has_a_name_where_there_is_a_system_map") {
+        let scratch = Scratch::new();
+        write(&scratch, "has-a-table");
+        write(&scratch, "spin");
+        scratch.file("System.map", SYSTEM_MAP);
+        scratch.file("stub", "ffffffffffffffff B The real System.map is elsewhere\n");
+        let run = |map: &str, image: &str| {
+            let fixed = ["smoke", "--memory=64M", "--engine", engine, "--silence-timeout=1s"];
+            let ran = scratch.ukivm(fixed.iter().chain(&["--format=json", map, image]));
+            let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+            let explanation = report["explanation"].as_str().unwrap_or_default().to_owned();
+            (ran.status, ran.stderr, explanation)
+        };
+        let (_, _, named) = run("--system-map=System.map", "has-a-table.efi");
+        assert!(named.contains("(all_of_it+0x"), "{engine}: {named}");
+        // It has another table, or none: nobody knows how far away it runs.
+        let (_, _, unknown) = run("--system-map=System.map", "spin.efi");
+        assert!(unknown.contains("spins") && !unknown.contains("all_of_it"), "{unknown}");
+        let (status, said, _) = run("--system-map=stub", "spin.efi");
+        assert_eq!(status, Some(64), "{said}");
+        assert!(said.contains("stub: no kernel's System.map"), "{said}");
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::outcome::{PortWrite, Sample};
+use crate::{
+    outcome::{PortWrite, Sample},
+    symbols::{Slide, SystemMap},
+};
 
 /// The longest stretch of code that a vCPU stays in that spins: a loop is short.
 const LOOP_MAX: u64 = 4096;
@@ -14,6 +17,9 @@ pub struct Hang<'a> {
     pub samples: &'a [Sample],
     /// The last I/O port it wrote to, where the engine can tell.
     pub last_write: Option<PortWrite>,
+    /// The names of its kernel's functions, and how far from where it was linked it
+    /// runs, where both are known.
+    pub symbols: Option<(&'a SystemMap, Slide)>,
     /// Its command line.
     pub cmdline: &'a [u8],
     /// How many bytes it wrote to the console.
@@ -33,7 +39,7 @@ pub fn explain(hang: &Hang<'_>) -> String {
     let cpus = hang.samples.iter().map(|sample| sample.cpu).max();
     for cpu in cpus.into_iter().flat_map(|last| 0..=last) {
         let own: Vec<Sample> = hang.samples.iter().filter(|one| one.cpu == cpu).copied().collect();
-        if let Some(words) = vcpu(&own) {
+        if let Some(words) = vcpu(&own, hang.symbols) {
             // Writing to a string can't fail.
             let _ = write!(text, " vCPU {cpu} {words}");
         }
@@ -79,7 +85,7 @@ fn is_stuck_early(samples: &[Sample]) -> bool {
 }
 
 /// What one vCPU does.
-fn vcpu(samples: &[Sample]) -> Option<String> {
+fn vcpu(samples: &[Sample], symbols: Option<(&SystemMap, Slide)>) -> Option<String> {
     let (low, high) = (
         samples.iter().map(|sample| sample.rip).min()?,
         samples.iter().map(|sample| sample.rip).max()?,
@@ -87,8 +93,15 @@ fn vcpu(samples: &[Sample]) -> Option<String> {
     let of = samples.len();
     let halted = samples.iter().filter(|sample| sample.is_halted).count();
     let deaf = samples.iter().all(|sample| !sample.takes_interrupts);
-    let place =
-        if low == high { format!("at {low:#x}") } else { format!("from {low:#x} to {high:#x}") };
+    let named = |rip: u64| {
+        let name = symbols.and_then(|(map, slide)| map.name(rip, slide));
+        format!("{rip:#x}") + &name.map_or_else(String::new, |name| format!(" ({name})"))
+    };
+    let place = if low == high {
+        format!("at {}", named(low))
+    } else {
+        format!("from {} to {}", named(low), named(high))
+    };
     let looks = format!("in {of} looks");
     Some(if halted == of && deaf {
         format!(
@@ -196,7 +209,7 @@ mod tests {
 
     fn explained(samples: &[Sample], cmdline: &str, bytes: u64) -> String {
         let cmdline = cmdline.as_bytes();
-        explain(&Hang { samples, last_write: None, cmdline, bytes, last_line: None })
+        explain(&Hang { samples, last_write: None, symbols: None, cmdline, bytes, last_line: None })
     }
 
     #[test]
@@ -245,6 +258,7 @@ mod tests {
         let hang = Hang {
             samples: &[],
             last_write: None,
+            symbols: None,
             cmdline: b"console=ttyS0",
             bytes: 30,
             last_line,
@@ -259,6 +273,7 @@ mod tests {
             explain(&Hang {
                 samples: &[],
                 last_write,
+                symbols: None,
                 cmdline: b"console=ttyS0",
                 bytes: 1,
                 last_line: Some("x"),
@@ -267,5 +282,24 @@ mod tests {
         let known = " The last I/O port written was 0x70 (clock), with 0x8f.";
         assert_eq!(told(0x70, 0x8f), format!("The last line was \"x\".{known}"));
         assert!(told(0x1234, 5).ends_with("was 0x1234, with 0x5."));
+    }
+
+    #[test]
+    fn a_place_has_the_name_of_its_function_where_there_is_one() {
+        let text = "ffffffff81000100 t native_halt\nffffffff81000200 T asm_exc_page_fault\n";
+        let map = SystemMap::read(text).unwrap();
+        let symbols = map.slide(0xffff_ffff_8820_0200).map(|slide| (&map, slide));
+        let samples = samples(&[0xffff_ffff_8820_0104, 0xffff_ffff_8820_0300], false, false);
+        let cmdline = b"console=ttyS0";
+        let hang = Hang {
+            samples: &samples,
+            last_write: None,
+            symbols,
+            cmdline,
+            bytes: 1,
+            last_line: None,
+        };
+        let place = "spins from 0xffffffff88200104 (native_halt+0x4) to 0xffffffff88200300, with interrupts";
+        assert!(explain(&hang).contains(place), "{}", explain(&hang));
     }
 }

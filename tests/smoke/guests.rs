@@ -60,6 +60,7 @@ pub(crate) fn write(scratch: &Scratch, name: &str) {
         "emergency" => says("You are in emergency mode. After logging in, type\r\n", halt),
         "halt" => guest(halt),
         "idle" => guest(idle),
+        "has-a-table" => guest(has_a_table),
         "posts-and-halts" => guest(|a| {
             write_port(a, 0x80, 0x5a)?;
             halt(a)
@@ -97,6 +98,36 @@ fn boots_for_ever(a: &mut CodeAssembler) -> Result<(), IcedError> {
     print(a, "[    0.100000] still booting\r\n")?;
     a.jmp(again)
 }
+
+/// Loads an interrupt descriptor table in which page faults are handled 2 MiB below
+/// where [`SYSTEM_MAP`] says, and spins.
+fn has_a_table(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    /// Where nothing was placed: the kernel is at the end of memory.
+    const TABLE: u64 = 0x200_0000;
+    const LIMIT_AND_BASE: u64 = TABLE - 16;
+    /// Present, an interrupt gate, to 0x10:0x1000.
+    const GATE: u64 = 0x8e00_0010_1000;
+    for (address, value) in [
+        (TABLE + 14 * 16, GATE),
+        (TABLE + 14 * 16 + 8, 0),
+        (LIMIT_AND_BASE, TABLE << 16 | 0xfff),
+        (LIMIT_AND_BASE + 8, TABLE >> 48),
+    ] {
+        a.mov(rbx, address)?;
+        a.mov(rax, value)?;
+        a.mov(qword_ptr(rbx), rax)?;
+    }
+    a.mov(rbx, LIMIT_AND_BASE)?;
+    a.lidt(ptr(rbx))?;
+    spin(a)
+}
+
+/// A System.map that has the whole of that guest in one function.
+pub(crate) const SYSTEM_MAP: &str = "\
+0000000000201000 T asm_exc_page_fault
+0000000000202000 T all_of_it
+00000000ffffffff T _etext
+";
 
 /// A line without end, then a short one.
 fn flood(a: &mut CodeAssembler) -> Result<(), IcedError> {

@@ -93,9 +93,12 @@ impl LoadedVm<'_> {
         })?;
         let exits = left.iter().map(|left| left.exits).sum();
         let crash = crash_report(&end, &left, plan, vm.memory);
+        let first = left.first().filter(|_| end.is_hang());
+        let page_fault_handler =
+            first.and_then(|left| crash::page_fault_handler(&left.vcpu, vm.memory));
         let samples = guest.samples.taken();
         let last_write = guest.last_write.get();
-        Ok(Outcome { end, exits: Some(exits), crash, samples, last_write })
+        Ok(Outcome { end, exits: Some(exits), crash, samples, last_write, page_fault_handler })
     }
 }
 

@@ -262,6 +262,9 @@ impl<'a> Watch<'a> {
     /// Asks for the registers; their coming, or the deadline, ends QEMU.
     fn ask(&mut self) {
         self.deadline = Instant::now().checked_add(PATIENCE);
+        if let Some((question, command)) = self.seen.dump.gate() {
+            qmp::ask_as(&self.channels.qmp, &question, &command);
+        }
         for question in crash::questions(self.cpus) {
             qmp::ask(&self.channels.qmp, &question);
         }
