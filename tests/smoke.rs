@@ -260,8 +260,8 @@ fn an_interrupted_run_leaves_its_results() {
         return;
     }
     let scratch = Scratch::new();
-    write(&scratch, "up-and-on");
-    let options = ["smoke", "--memory=64M", "--output=out", "up-and-on.efi"];
+    write(&scratch, "up-and-idle");
+    let options = ["smoke", "--memory=64M", "--output=out", "up-and-idle.efi"];
     let mut running = Running::ukivm(scratch.path(), options);
     running.wait_for("init started");
     running.signal("-INT");
@@ -402,17 +402,36 @@ fn repeated_runs_each_have_their_report() {
 }
 
 #[test]
+fn a_guest_that_fails_now_and_then_is_called_flaky() {
+    if engines("a_guest_that_fails_now_and_then_is_called_flaky").is_empty() {
+        return;
+    }
+    let scratch = Scratch::new();
+    write(&scratch, "now-and-then");
+    // That all of so many go the same way is one in half a million.
+    let options = ["--repeat=20", "--expect=^hello$", "--format=json"];
+    let ran = smoke(&scratch, &options, &["now-and-then.efi"]);
+    let suite: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let image = &suite["images"][0];
+    assert_eq!((&suite["flaky"], &image["result"]), (&Value::from(1), &Value::from("flaky")));
+    let runs = image["runs"].as_array().expect("a list");
+    let of = |status: u64| runs.iter().filter(|run| run["exit_status"] == status).count();
+    assert!(of(0) > 0 && of(7) > 0 && of(0) + of(7) == 20, "{image:#}");
+    assert_eq!(ran.status, Some(7), "{ran:?}");
+}
+
+#[test]
 fn several_end_with_whoever_started_them() {
     if engines("several_end_with_whoever_started_them").is_empty() {
         return;
     }
     for (signal, status) in [("-TERM", 143), ("-KILL", 9 - 256)] {
         let scratch = Scratch::new();
-        write(&scratch, "up-and-on");
+        write(&scratch, "up-and-idle");
         let options = ["smoke", "--memory=64M", "--jobs=2", "--output=out", "--repeat=4"];
         let mut running =
-            Running::ukivm(scratch.path(), options.into_iter().chain(["up-and-on.efi"]));
-        let begun = || !is_empty(&scratch.path().join("out/001-up-and-on-run1/serial.log"));
+            Running::ukivm(scratch.path(), options.into_iter().chain(["up-and-idle.efi"]));
+        let begun = || !is_empty(&scratch.path().join("out/001-up-and-idle-run1/serial.log"));
         assert!(within(Duration::from_secs(30), begun), "{}", running.seen());
         let parts = running.descendants();
         assert!(!parts.is_empty());

@@ -60,6 +60,8 @@ pub(crate) fn write(scratch: &Scratch, name: &str) {
         "emergency" => says("You are in emergency mode. After logging in, type\r\n", halt),
         "halt" => guest(halt),
         "idle" => guest(idle),
+        "up-and-idle" => says(UP, idle),
+        "now-and-then" => says("hello\r\n", now_and_then),
         "has-a-table" => guest(has_a_table),
         "posts-and-halts" => guest(|a| {
             write_port(a, 0x80, 0x5a)?;
@@ -97,6 +99,19 @@ fn boots_for_ever(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.set_label(&mut again)?;
     print(a, "[    0.100000] still booting\r\n")?;
     a.jmp(again)
+}
+
+/// Ends with status 7 or powers off, as a clock says that ticks a thousand times in the
+/// time between two runs.
+fn now_and_then(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    const TICK: u32 = 1 << 10;
+    let mut well = a.create_label();
+    a.rdtsc()?;
+    a.test(eax, TICK)?;
+    a.jz(well)?;
+    write_port(a, port::EXIT, 7)?;
+    a.set_label(&mut well)?;
+    power_off(a)
 }
 
 /// Loads an interrupt descriptor table in which page faults are handled 2 MiB below
