@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::{
     engine, exit, files,
     outcome::Signal,
+    symbols,
     verdict::lists,
     verify::{self, TrustError},
 };
@@ -52,6 +53,15 @@ pub enum Error {
     SameFile {
         /// As the user named it.
         path: PathBuf,
+    },
+    /// A System.map can't be used.
+    #[error("{}", path.display())]
+    SystemMap {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: symbols::Error,
     },
     /// A list of regular expressions can't be used.
     #[error("{}", path.display())]
@@ -274,6 +284,7 @@ impl Error {
             | Self::BinaryToTerminal { .. }
             | Self::NothingTrusted { .. }
             | Self::List { .. }
+            | Self::SystemMap { .. }
             | Self::EmptyShard { .. } => exit::USAGE,
             Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),

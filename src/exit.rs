@@ -31,7 +31,7 @@ pub const PANIC: u8 = 101;
 pub const TRIPLE_FAULT: u8 = 102;
 /// A fail pattern: an oops, a BUG, a shell instead of a system, an own pattern.
 pub const FAIL_PATTERN: u8 = 103;
-/// Nothing on the console for the time allowed.
+/// Nothing on the console for the time allowed, or the guest stopped for good.
 pub const SILENCE: u8 = 104;
 /// The engine failed under the guest.
 pub const ENGINE_FAILURE: u8 = 105;

@@ -54,6 +54,8 @@ pub enum End {
     BootLimit,
     /// Nothing on the console for the time allowed.
     Silence,
+    /// Every vCPU was halted with interrupts off: nothing can wake the guest.
+    Halted,
     /// The verdict stands, and the guest had time to make it a worse one.
     Decided,
     /// The user or the system ended it.
@@ -80,7 +82,7 @@ impl End {
             Self::Panic => crate::exit::PANIC,
             Self::TripleFault => crate::exit::TRIPLE_FAULT,
             Self::TimeLimit | Self::BootLimit => crate::exit::TIME_LIMIT,
-            Self::Silence => crate::exit::SILENCE,
+            Self::Silence | Self::Halted => crate::exit::SILENCE,
             Self::Interrupted { signal } => crate::exit::of_signal(*signal),
             Self::ConsoleClosed => crate::exit::IO,
             Self::EngineFailure { .. } => crate::exit::ENGINE_FAILURE,
@@ -89,10 +91,10 @@ impl End {
 }
 
 impl End {
-    /// Whether the guest was still running, and nobody knows what at.
+    /// Whether the guest had not ended, and nobody knows what it was at.
     #[must_use]
     pub fn is_hang(&self) -> bool {
-        matches!(self, Self::TimeLimit | Self::BootLimit | Self::Silence)
+        matches!(self, Self::TimeLimit | Self::BootLimit | Self::Silence | Self::Halted)
     }
 }
 
@@ -150,6 +152,24 @@ pub struct Sample {
     pub takes_interrupts: bool,
 }
 
+impl Sample {
+    /// Whether no interrupt could wake it. An NMI could, which only another vCPU
+    /// sends here.
+    #[must_use]
+    pub fn is_stopped_for_good(&self) -> bool {
+        self.is_halted && !self.takes_interrupts
+    }
+}
+
+/// A write to an I/O port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortWrite {
+    /// The port.
+    pub port: u16,
+    /// What was written.
+    pub value: u32,
+}
+
 /// What an engine reports at the end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outcome {
@@ -161,4 +181,10 @@ pub struct Outcome {
     pub crash: Option<CrashReport>,
     /// For a guest that hangs: ten or more of each vCPU, while it ran.
     pub samples: Vec<Sample>,
+    /// The guest's last write to an I/O port; `None` also where the engine can't
+    /// tell.
+    pub last_write: Option<PortWrite>,
+    /// For a guest that hangs: where its interrupt descriptor table says that the
+    /// handler of page faults is, a linear address.
+    pub page_fault_handler: Option<u64>,
 }

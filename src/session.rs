@@ -24,10 +24,11 @@ use crate::{
     console::{ESCAPE_HINT, Output, Source, Stdin, Terminal},
     messages::say,
     news::News,
-    outcome::{End, Signal},
+    outcome::{End, Sample, Signal},
     signals::Signals,
     timeline::{Timeline, micros},
     verdict::{Line, Mark, MarkName, Severity, Watch},
+    vigil::Vigil,
 };
 
 pub use crate::timeline::Milestone;
@@ -113,6 +114,7 @@ pub struct Session {
     outputs: Vec<Output>,
     text: Option<Output>,
     watch: Mutex<Watch>,
+    vigil: Mutex<Vigil>,
     /// Nothing is typed without.
     input: Option<Source>,
     /// The guest is watched by a policy that may end the run.
@@ -167,6 +169,7 @@ impl Session {
             outputs: Vec::new(),
             text: None,
             watch: Mutex::new(watch),
+            vigil: Mutex::default(),
             input: None,
             is_watched: false,
             stdin: Mutex::new(None),
@@ -277,9 +280,43 @@ impl Session {
         Ok(())
     }
 
+    /// When the engine is to look at what each vCPU is at, and to say so to
+    /// [`Session::glanced`]; `None` as long as nobody wants to know.
+    pub fn glance_due(&self) -> Option<Instant> {
+        let due = self.vigil().due(self.life()?);
+        self.limits.start.checked_add(due)
+    }
+
+    /// The vCPUs, `cpus` in all, were seen at `samples`. Ends the run of a guest
+    /// that has stopped for good.
+    pub fn glanced(&self, samples: &[Sample], cpus: usize) {
+        let Some(life) = self.life() else { return };
+        let at = self.limits.start.elapsed();
+        if self.vigil().look(at, life, samples, cpus) {
+            self.end(End::Halted);
+        }
+    }
+
+    /// When a watched guest last showed life.
+    fn life(&self) -> Option<Duration> {
+        let is_watched = self.is_watched && !self.is_over();
+        let entered = self.shared.lock().timeline.at(Milestone::FirstEntry);
+        let entered = entered.filter(|_| is_watched)?;
+        Some(self.watch().last_byte().unwrap_or_default().max(entered))
+    }
+
+    fn vigil(&self) -> MutexGuard<'_, Vigil> {
+        self.vigil.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until the run is over: ended by the engine, by a signal, by the
     /// time limit, by the escape key.
     pub fn wait(&self) -> End {
+        self.wait_and_glance(&mut || {})
+    }
+
+    /// As [`Session::wait`], and calls `glance` when [`Session::glance_due`] is due.
+    pub fn wait_and_glance(&self, glance: &mut dyn FnMut()) -> End {
         loop {
             if let Some(signal) = self.signal() {
                 self.end(End::Interrupted { signal });
@@ -287,6 +324,9 @@ impl Session {
             if let Some(end) = self.shared.ended() {
                 self.release();
                 return end;
+            }
+            if self.glance_due().is_some_and(|at| at <= Instant::now()) {
+                glance();
             }
             let tick = self.is_watched.then(|| self.look_for_a_prompt()).flatten();
             match self.next_deadline() {
@@ -471,6 +511,7 @@ fn after_panic(end: End) -> End {
         | End::TimeLimit
         | End::BootLimit
         | End::Silence
+        | End::Halted
         | End::Decided
         | End::Status { .. } => End::Panic,
         other => other,

@@ -8,21 +8,24 @@ use std::{fs, path::Path, time::Duration};
 
 use serde_json::Value;
 
-use self::guests::{PANIC, write};
+use self::guests::{PANIC, SYSTEM_MAP, write};
 use crate::support::{
     Ran, Scratch, engines,
     run::{Running, within},
 };
 
 /// Limits short enough for a guest that does nothing, on a busy machine.
-const SHORT: [&str; 2] = ["--silence-timeout=2s", "--settle=300ms"];
+const SHORT_SETTLE: &str = "--settle=300ms";
+const SHORT_SILENCE: &str = "--silence-timeout=2s";
 
 /// Boots `guest` on the engine that is here, KVM if there is one.
 fn smoke(scratch: &Scratch, options: &[&str], images: &[&str]) -> Ran {
     let kvm = fs::File::options().read(true).write(true).open("/dev/kvm");
     let engine = if kvm.is_ok() { "--engine=kvm" } else { "--engine=tcg" };
-    let fixed = ["smoke", "--memory=64M", engine];
-    scratch.ukivm(fixed.iter().chain(&SHORT).chain(options).chain(images))
+    let fixed = ["smoke", "--memory=64M", engine, SHORT_SETTLE];
+    let has_own = options.iter().any(|option| option.starts_with("--silence-timeout"));
+    let silence = (!has_own).then_some(&SHORT_SILENCE);
+    scratch.ukivm(fixed.iter().chain(silence).chain(options).chain(images))
 }
 
 /// Boots one guest and gives its report.
@@ -55,7 +58,7 @@ fn each_guest_gets_the_verdict_that_it_deserves() {
         ("up", &["--expect", "hello", "--pass-on", "poweroff"], 0, "proven"),
         ("up-and-on", &["--pass-on", "init"], 0, "proven"),
         ("login", &["--pass-on", "login"], 0, "proven"),
-        ("up-and-on", &[], 104, "silence"),
+        ("up-and-on", &["--silence-timeout=off"], 104, "halted"),
         ("status-7", &[], 7, "guest-status"),
         ("status-7", &["--expect-status", "7"], 0, "proven"),
         ("status-7", &["--expect-status", "8"], 7, "guest-status"),
@@ -72,7 +75,9 @@ fn each_guest_gets_the_verdict_that_it_deserves() {
         ("oops", &[], 103, "oops"),
         ("oops", &["--expect", "hello"], 103, "oops"),
         ("emergency", &[], 103, "emergency-shell"),
-        ("halt", &[], 104, "silence"),
+        ("halt", &["--silence-timeout=off"], 104, "halted"),
+        ("halt", &["--cpus=2", "--silence-timeout=off"], 104, "halted"),
+        ("idle", &[], 104, "silence"),
         ("spin", &[], 104, "silence"),
         ("chatter", &["--timeout=3s"], 100, "time-limit-without-proof"),
         ("boots-for-ever", &["--boot-timeout=3s"], 124, "boot-time-limit"),
@@ -144,7 +149,56 @@ fn silence_is_explained_by_what_the_guest_is_at() {
             elsewhere.contains("console=ttyS1, and this machine has none of it"),
             "{elsewhere}"
         );
+        let posted = explanation(engine, "posts-and-halts", &[]);
+        let told = posted.contains("The last I/O port written was 0x80 (POST code");
+        // QEMU does not tell.
+        assert_eq!(told && posted.contains("with 0x5a."), engine == "kvm", "{engine}: {posted}");
         assert!(halted != spinning && halted != elsewhere && spinning != elsewhere);
+    }
+}
+
+#[test]
+fn a_silent_guest_s_place_has_a_name_where_there_is_a_system_map() {
+    for engine in engines("a_silent_guest_s_place_has_a_name_where_there_is_a_system_map") {
+        let scratch = Scratch::new();
+        write(&scratch, "has-a-table");
+        write(&scratch, "spin");
+        scratch.file("System.map", SYSTEM_MAP);
+        scratch.file("stub", "ffffffffffffffff B The real System.map is elsewhere\n");
+        let run = |map: &str, image: &str| {
+            let fixed = ["smoke", "--memory=64M", "--engine", engine, "--silence-timeout=1s"];
+            let ran = scratch.ukivm(fixed.iter().chain(&["--format=json", map, image]));
+            let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+            let explanation = report["explanation"].as_str().unwrap_or_default().to_owned();
+            (ran.status, ran.stderr, explanation)
+        };
+        let (_, _, named) = run("--system-map=System.map", "has-a-table.efi");
+        assert!(named.contains("(all_of_it+0x"), "{engine}: {named}");
+        // It has another table, or none: nobody knows how far away it runs.
+        let (_, _, unknown) = run("--system-map=System.map", "spin.efi");
+        assert!(unknown.contains("spins") && !unknown.contains("all_of_it"), "{unknown}");
+        let (status, said, _) = run("--system-map=stub", "spin.efi");
+        assert_eq!(status, Some(64), "{said}");
+        assert!(said.contains("stub: no kernel's System.map"), "{said}");
+    }
+}
+
+#[test]
+fn a_guest_that_has_stopped_for_good_is_not_waited_for() {
+    for engine in engines("a_guest_that_has_stopped_for_good_is_not_waited_for") {
+        let scratch = Scratch::new();
+        write(&scratch, "up-and-on");
+        let options = ["--silence-timeout=50s", "--timeout=55s", "--format=json"];
+        let fixed = ["smoke", "--memory=64M", "--cpus=2", "--engine", engine, "up-and-on.efi"];
+        let ran = scratch.ukivm(fixed.iter().chain(&options));
+        let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!((ran.status, &report["cause"]), (Some(104), &Value::from("halted")), "{ran:?}");
+        assert_eq!(report["outcome"]["kind"], "halted");
+        assert!(report["duration_us"].as_u64() < Some(30_000_000), "{engine}: {report:#}");
+        let explanation = report["explanation"].as_str().expect("a text");
+        for words in ["vCPU 0 is halted at 0x", "vCPU 1 is halted at 0x", "nothing can wake it"] {
+            assert!(explanation.contains(words), "{engine}: {explanation}");
+        }
     }
 }
 
@@ -206,8 +260,8 @@ fn an_interrupted_run_leaves_its_results() {
         return;
     }
     let scratch = Scratch::new();
-    write(&scratch, "up-and-on");
-    let options = ["smoke", "--memory=64M", "--output=out", "up-and-on.efi"];
+    write(&scratch, "up-and-idle");
+    let options = ["smoke", "--memory=64M", "--output=out", "up-and-idle.efi"];
     let mut running = Running::ukivm(scratch.path(), options);
     running.wait_for("init started");
     running.signal("-INT");
@@ -348,17 +402,36 @@ fn repeated_runs_each_have_their_report() {
 }
 
 #[test]
+fn a_guest_that_fails_now_and_then_is_called_flaky() {
+    if engines("a_guest_that_fails_now_and_then_is_called_flaky").is_empty() {
+        return;
+    }
+    let scratch = Scratch::new();
+    write(&scratch, "now-and-then");
+    // That all of so many go the same way is one in half a million.
+    let options = ["--repeat=20", "--expect=^hello$", "--format=json"];
+    let ran = smoke(&scratch, &options, &["now-and-then.efi"]);
+    let suite: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let image = &suite["images"][0];
+    assert_eq!((&suite["flaky"], &image["result"]), (&Value::from(1), &Value::from("flaky")));
+    let runs = image["runs"].as_array().expect("a list");
+    let of = |status: u64| runs.iter().filter(|run| run["exit_status"] == status).count();
+    assert!(of(0) > 0 && of(7) > 0 && of(0) + of(7) == 20, "{image:#}");
+    assert_eq!(ran.status, Some(7), "{ran:?}");
+}
+
+#[test]
 fn several_end_with_whoever_started_them() {
     if engines("several_end_with_whoever_started_them").is_empty() {
         return;
     }
     for (signal, status) in [("-TERM", 143), ("-KILL", 9 - 256)] {
         let scratch = Scratch::new();
-        write(&scratch, "up-and-on");
+        write(&scratch, "up-and-idle");
         let options = ["smoke", "--memory=64M", "--jobs=2", "--output=out", "--repeat=4"];
         let mut running =
-            Running::ukivm(scratch.path(), options.into_iter().chain(["up-and-on.efi"]));
-        let begun = || !is_empty(&scratch.path().join("out/001-up-and-on-run1/serial.log"));
+            Running::ukivm(scratch.path(), options.into_iter().chain(["up-and-idle.efi"]));
+        let begun = || !is_empty(&scratch.path().join("out/001-up-and-idle-run1/serial.log"));
         assert!(within(Duration::from_secs(30), begun), "{}", running.seen());
         let parts = running.descendants();
         assert!(!parts.is_empty());

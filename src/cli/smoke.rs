@@ -53,6 +53,11 @@ pub struct SmokeOptions {
     #[command(flatten)]
     pub limits: LimitOptions,
 
+    /// Name the functions that a silent guest is at: its kernel's System.map, or a copy
+    /// of its /proc/kallsyms
+    #[arg(long, value_name = "FILE")]
+    pub system_map: Option<PathBuf>,
+
     /// How often, and how many at once.
     #[command(flatten)]
     pub matrix: MatrixOptions,

@@ -100,6 +100,7 @@ fn tell(outcome: &Outcome, watch: &Watch) {
     match &outcome.end {
         End::PowerOff | End::Reset { .. } | End::Decided => {}
         End::Silence => say("nothing on the console for the time allowed"),
+        End::Halted => say("every processor is halted, with interrupts off"),
         End::Status { status } => say(&format!("the guest ended with its own status {status}")),
         End::Panic => say("the kernel panicked"),
         End::TripleFault => say("the guest triple-faulted"),

@@ -1,7 +1,7 @@
 //! The end of a run: what was proven, what is missing, and the verdict in words.
 
 use super::{
-    patterns::Severity,
+    patterns::{PATTERNS, Severity},
     proof::{Goal, Proof},
     rules::{self, Facts, Verdict},
     scanner::Finding,
@@ -44,6 +44,8 @@ pub fn conclude(watch: &Watch, ending: &Ending) -> Conclusion {
     let is_panic = |finding: &&Finding| finding.severity == Severity::Panic;
     let panic = watch.findings().iter().find(is_panic);
     let pattern = watch.findings().iter().find(|one| failing(one) && !is_panic(one));
+    let (panic, pattern) =
+        (panic.map(|one| origin(one, watch)), pattern.map(|one| origin(one, watch)));
     let facts = Facts {
         end: ending.end.clone(),
         panic: panic.map(|finding| finding.name.clone()),
@@ -58,6 +60,20 @@ pub fn conclude(watch: &Watch, ending: &Ending) -> Conclusion {
     let words = Words { watch, end: &ending.end, missing: &missing, decisive };
     let (summary, next_step) = (words.summary(&verdict), words.next_step(&verdict));
     Conclusion { verdict, proofs, missing, summary, next_step }
+}
+
+/// What `finding` comes of, where that was found too; else itself. A panic comes of
+/// what was before it; who opens a shell may say only later what was missing.
+fn origin<'a>(finding: &'a Finding, watch: &'a Watch) -> &'a Finding {
+    let is_panic = finding.severity == Severity::Panic;
+    let pattern = PATTERNS
+        .iter()
+        .find(|row| row.name == finding.name && (row.severity == Severity::Panic) == is_panic);
+    let follows = pattern.map_or(&[][..], |row| row.follows);
+    let is_origin = |other: &&Finding| {
+        follows.contains(&other.name.as_str()) && (!is_panic || other.line < finding.line)
+    };
+    watch.findings().iter().find(is_origin).unwrap_or(finding)
 }
 
 /// What was wanted: seen, and not.
@@ -129,6 +145,9 @@ impl Words<'_> {
                 "the guest wrote nothing to its console".to_owned()
             }
             End::Silence => "the guest fell silent".to_owned(),
+            End::Halted => "the guest stopped for good: every processor is halted, with \
+                            interrupts off"
+                .to_owned(),
             End::Decided => "the guest was ended".to_owned(),
             End::Interrupted { .. } => "interrupted".to_owned(),
             End::ConsoleClosed => "nobody reads the console any more".to_owned(),
@@ -145,6 +164,10 @@ impl Words<'_> {
         }
         let step = match verdict.cause.as_str() {
             "silence" => "if the guest is only slow, give it more with --silence-timeout",
+            "halted" => {
+                "the last lines say what it did before; with --append 'earlyprintk=ttyS0 loglevel=7' \
+                 the kernel says more"
+            }
             "boot-time-limit" => "if the guest is only slow, give it more with --boot-timeout",
             "time-limit" | "time-limit-without-proof" => {
                 "if the guest is only slow, give it more with --timeout"

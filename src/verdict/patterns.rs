@@ -40,6 +40,8 @@ pub struct Pattern {
     pub before: usize,
     /// Whether a line with the kernel's counter of deaths (`[#1]`) is a part of it.
     pub dies: bool,
+    /// The names of what it comes of, where that was found too: then that decides.
+    pub follows: &'static [&'static str],
     /// What it means.
     pub cause: &'static str,
     /// What to do about it.
@@ -75,6 +77,7 @@ const TRACE: Pattern = Pattern {
     lines_max: 100,
     before: 0,
     dies: false,
+    follows: &[],
     cause: "",
     next_step: "look at the first function of the trace that is not about reporting it",
 };
@@ -95,6 +98,7 @@ pub const PATTERNS: &[Pattern] = &[
         name: "root-missing",
         needles: &["Unable to mount root"],
         start: r"Kernel panic - not syncing: VFS: Unable to mount root",
+        follows: &["initrd-broken"],
         cause: "the kernel found no root file system, and no initrd with an init",
         next_step: "check that the UKI has an .initrd that holds /init, or pass one with --initrd",
         ..PANIC
@@ -103,6 +107,7 @@ pub const PATTERNS: &[Pattern] = &[
         name: "init-missing",
         needles: &["No working init found", "Requested init "],
         start: r"Kernel panic - not syncing: (?:No working init found|Requested init )",
+        follows: &["initrd-broken"],
         cause: "the kernel found no init to run",
         next_step: "check the path and mode of the initrd's /init, its interpreter and libraries, and init= and rdinit=",
         ..PANIC
@@ -317,8 +322,9 @@ pub const PATTERNS: &[Pattern] = &[
             "No root device",
             "dracut",
             "Target filesystem",
+            "Initrd Root Device",
         ],
-        start: r"(?:ALERT! +\S.* does not exist|Gave up waiting for (?:the )?root|No root device specified|dracut.*(?:Could not boot|No or empty root=|Refusing to continue|FATAL: )|Target filesystem doesn't have requested)",
+        start: r#"(?:ALERT! +\S.* does not exist|Warning: "?/dev/\S+ does not exist|Dependency failed for .*Initrd Root Device|Gave up waiting for (?:the )?root|No root device specified|dracut.*(?:Could not boot|No or empty root=|Refusing to continue|FATAL: )|Target filesystem doesn't have requested)"#,
         lines_max: 3,
         cause: NO_ROOT,
         next_step: NO_ROOT_STEP,
@@ -328,6 +334,7 @@ pub const PATTERNS: &[Pattern] = &[
         name: "initramfs-shell",
         needles: &["(initramfs)", "Dropping to ", "dracut:/#", "No init found. Try"],
         start: r"(?:^\(initramfs\)|Dropping to a shell|^dracut:/#|Dropping to debug shell|No init found\. Try passing init=)",
+        follows: &["root-missing", "initrd-broken"],
         cause: "the initrd gave up and opened a shell",
         next_step: "the lines above say what it missed",
         ..LINE
@@ -343,6 +350,7 @@ pub const PATTERNS: &[Pattern] = &[
             "root account is locked",
         ],
         start: r"(?:You are in (?:emergency|rescue) mode|Entering (?:emergency|rescue) mode|(?:Reached target|Started) .*(?:Emergency|Rescue) (?:Mode|Shell)|Give root password for maintenance|Press Enter for (?:emergency|maintenance)|Cannot open access to console, the root account is locked)",
+        follows: &["root-missing", "initrd-broken"],
         cause: "systemd gave up and opened a rescue or emergency shell",
         next_step: "the lines above name the unit that failed",
         ..LINE

@@ -10,9 +10,9 @@ use crate::{
 pub struct Facts {
     /// How it ended.
     pub end: End,
-    /// The name of the panic, where the kernel panicked.
+    /// The name of the panic, or of what it came of, where the kernel panicked.
     pub panic: Option<String>,
-    /// The name of the first finding that fails.
+    /// The name of the first finding that fails, or of what that came of.
     pub pattern: Option<String>,
     /// The status that was expected on the exit port.
     pub expected_status: Option<u8>,
@@ -105,6 +105,7 @@ fn interrupted(signal: Signal) -> Verdict {
 fn unproven(facts: &Facts) -> Verdict {
     match &facts.end {
         End::Silence => Verdict::new(exit::SILENCE, "silence"),
+        End::Halted => Verdict::new(exit::SILENCE, "halted"),
         End::BootLimit => Verdict::new(exit::TIME_LIMIT, "boot-time-limit"),
         End::TimeLimit if !facts.userspace => Verdict::new(exit::TIME_LIMIT, "time-limit"),
         End::TimeLimit => Verdict::new(exit::NO_PROOF, "time-limit-without-proof"),
@@ -145,6 +146,7 @@ mod tests {
             End::TimeLimit,
             End::BootLimit,
             End::Silence,
+            End::Halted,
             End::Decided,
             End::ConsoleClosed,
             End::EngineFailure { reason: "x".into() },
@@ -229,7 +231,7 @@ mod tests {
                 },
             ),
             (|facts| facts.proven, |_| 0),
-            (|facts| facts.end == End::Silence, |_| 104),
+            (|facts| matches!(facts.end, End::Silence | End::Halted), |_| 104),
             (
                 |facts| match facts.end {
                     End::BootLimit => true,

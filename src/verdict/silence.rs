@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::outcome::Sample;
+use crate::{
+    outcome::{PortWrite, Sample},
+    symbols::{Slide, SystemMap},
+};
 
 /// The longest stretch of code that a vCPU stays in that spins: a loop is short.
 const LOOP_MAX: u64 = 4096;
@@ -12,6 +15,11 @@ const LOOP_MAX: u64 = 4096;
 pub struct Hang<'a> {
     /// What its vCPUs were at.
     pub samples: &'a [Sample],
+    /// The last I/O port it wrote to, where the engine can tell.
+    pub last_write: Option<PortWrite>,
+    /// The names of its kernel's functions, and how far from where it was linked it
+    /// runs, where both are known.
+    pub symbols: Option<(&'a SystemMap, Slide)>,
     /// Its command line.
     pub cmdline: &'a [u8],
     /// How many bytes it wrote to the console.
@@ -31,7 +39,7 @@ pub fn explain(hang: &Hang<'_>) -> String {
     let cpus = hang.samples.iter().map(|sample| sample.cpu).max();
     for cpu in cpus.into_iter().flat_map(|last| 0..=last) {
         let own: Vec<Sample> = hang.samples.iter().filter(|one| one.cpu == cpu).copied().collect();
-        if let Some(words) = vcpu(&own) {
+        if let Some(words) = vcpu(&own, hang.symbols) {
             // Writing to a string can't fail.
             let _ = write!(text, " vCPU {cpu} {words}");
         }
@@ -42,7 +50,27 @@ pub fn explain(hang: &Hang<'_>) -> String {
             );
         }
     }
+    if let Some(PortWrite { port, value }) = hang.last_write {
+        let of = port_name(port).map_or_else(String::new, |name| format!(" ({name})"));
+        // Writing to a string can't fail.
+        let _ = write!(text, " The last I/O port written was {port:#x}{of}, with {value:#x}.");
+    }
     text + &console(hang)
+}
+
+/// What that port is of, on a PC. `arch/x86/kernel/setup.c` (`standard_io_resources`),
+/// `include/uapi/linux/serial_reg.h`.
+fn port_name(port: u16) -> Option<&'static str> {
+    Some(match port {
+        0x20 | 0x21 | 0xa0 | 0xa1 => "interrupt controller",
+        0x40..=0x43 => "timer",
+        0x60 | 0x64 => "keyboard controller",
+        0x70 | 0x71 => "clock",
+        0x80 => "POST code, and the kernel's way to wait a microsecond",
+        0x3f8..=0x3ff => "the serial port",
+        0xcf8..=0xcff => "PCI configuration",
+        _ => return None,
+    })
 }
 
 /// Where a 64-bit kernel's own half of the addresses begins.
@@ -52,12 +80,12 @@ const KERNEL_HALF: u64 = 0xffff_8000_0000_0000;
 /// Whether a vCPU stopped for good before the kernel ran at its own addresses: what
 /// `error()` of `arch/x86/boot/compressed/misc.c` does.
 fn is_stuck_early(samples: &[Sample]) -> bool {
-    let is_dead = |sample: &Sample| sample.is_halted && !sample.takes_interrupts;
-    !samples.is_empty() && samples.iter().all(|one| is_dead(one) && one.rip < KERNEL_HALF)
+    let is_one = |sample: &Sample| sample.is_stopped_for_good() && sample.rip < KERNEL_HALF;
+    !samples.is_empty() && samples.iter().all(is_one)
 }
 
 /// What one vCPU does.
-fn vcpu(samples: &[Sample]) -> Option<String> {
+fn vcpu(samples: &[Sample], symbols: Option<(&SystemMap, Slide)>) -> Option<String> {
     let (low, high) = (
         samples.iter().map(|sample| sample.rip).min()?,
         samples.iter().map(|sample| sample.rip).max()?,
@@ -65,8 +93,15 @@ fn vcpu(samples: &[Sample]) -> Option<String> {
     let of = samples.len();
     let halted = samples.iter().filter(|sample| sample.is_halted).count();
     let deaf = samples.iter().all(|sample| !sample.takes_interrupts);
-    let place =
-        if low == high { format!("at {low:#x}") } else { format!("from {low:#x} to {high:#x}") };
+    let named = |rip: u64| {
+        let name = symbols.and_then(|(map, slide)| map.name(rip, slide));
+        format!("{rip:#x}") + &name.map_or_else(String::new, |name| format!(" ({name})"))
+    };
+    let place = if low == high {
+        format!("at {}", named(low))
+    } else {
+        format!("from {} to {}", named(low), named(high))
+    };
     let looks = format!("in {of} looks");
     Some(if halted == of && deaf {
         format!(
@@ -173,7 +208,8 @@ mod tests {
     }
 
     fn explained(samples: &[Sample], cmdline: &str, bytes: u64) -> String {
-        explain(&Hang { samples, cmdline: cmdline.as_bytes(), bytes, last_line: None })
+        let cmdline = cmdline.as_bytes();
+        explain(&Hang { samples, last_write: None, symbols: None, cmdline, bytes, last_line: None })
     }
 
     #[test]
@@ -219,7 +255,51 @@ mod tests {
     #[test]
     fn a_guest_that_talked_is_quoted_and_not_told_of_consoles() {
         let last_line = Some("[    1.0] waiting for root");
-        let hang = Hang { samples: &[], cmdline: b"console=ttyS0", bytes: 30, last_line };
+        let hang = Hang {
+            samples: &[],
+            last_write: None,
+            symbols: None,
+            cmdline: b"console=ttyS0",
+            bytes: 30,
+            last_line,
+        };
         assert_eq!(explain(&hang), "The last line was \"[    1.0] waiting for root\".");
+    }
+
+    #[test]
+    fn the_last_port_is_named_where_the_engine_tells_it() {
+        let told = |port, value| {
+            let last_write = Some(PortWrite { port, value });
+            explain(&Hang {
+                samples: &[],
+                last_write,
+                symbols: None,
+                cmdline: b"console=ttyS0",
+                bytes: 1,
+                last_line: Some("x"),
+            })
+        };
+        let known = " The last I/O port written was 0x70 (clock), with 0x8f.";
+        assert_eq!(told(0x70, 0x8f), format!("The last line was \"x\".{known}"));
+        assert!(told(0x1234, 5).ends_with("was 0x1234, with 0x5."));
+    }
+
+    #[test]
+    fn a_place_has_the_name_of_its_function_where_there_is_one() {
+        let text = "ffffffff81000100 t native_halt\nffffffff81000200 T asm_exc_page_fault\n";
+        let map = SystemMap::read(text).unwrap();
+        let symbols = map.slide(0xffff_ffff_8820_0200).map(|slide| (&map, slide));
+        let samples = samples(&[0xffff_ffff_8820_0104, 0xffff_ffff_8820_0300], false, false);
+        let cmdline = b"console=ttyS0";
+        let hang = Hang {
+            samples: &samples,
+            last_write: None,
+            symbols,
+            cmdline,
+            bytes: 1,
+            last_line: None,
+        };
+        let place = "spins from 0xffffffff88200104 (native_halt+0x4) to 0xffffffff88200300, with interrupts";
+        assert!(explain(&hang).contains(place), "{}", explain(&hang));
     }
 }

@@ -87,6 +87,38 @@ fn any_split_of_a_stream_gives_the_same_findings() {
     }
 }
 
+fn verdict(text: &str) -> (u8, String) {
+    let watch = watched(Policy::default(), &[text.as_bytes()]);
+    let Conclusion { verdict, summary, .. } = conclude(&watch, &ending(End::Decided));
+    assert!(summary.contains("(line "), "{summary}");
+    (verdict.status, verdict.cause)
+}
+
+const BROKEN: &str = "[  0.4] Initramfs unpacking failed: ZSTD-compressed data is truncated\n";
+const NO_ROOT: &str =
+    "[  1.1] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\n";
+
+#[test]
+fn what_a_panic_comes_of_decides() {
+    let origin = |text: &str| (101, text.to_owned());
+    assert_eq!(verdict(&format!("{BROKEN}{NO_ROOT}")), origin("initrd-broken"));
+    assert_eq!(verdict(NO_ROOT), origin("root-missing"));
+    // It did without what could not be unpacked.
+    assert_eq!(verdict(&format!("{BROKEN}{}", corpus::PANIC)), origin("init-exited"));
+    let oops = "[  0.1] BUG: Bad page state in process\n";
+    assert_eq!(verdict(&format!("{oops}{NO_ROOT}")), origin("root-missing"));
+}
+
+#[test]
+fn what_made_an_initrd_open_a_shell_decides_also_where_it_is_said_later() {
+    let shell = "[  OK  ] Started emergency.service - Emergency Shell.\n";
+    let missing = "Warning: /dev/disk/by-uuid/6d1f5ad3 does not exist\n";
+    assert_eq!(verdict(&format!("{shell}{missing}")), (103, "root-missing".to_owned()));
+    assert_eq!(verdict(shell), (103, "emergency-shell".to_owned()));
+    let oops = "[  0.1] BUG: Bad page state in process\n";
+    assert_eq!(verdict(&format!("{oops}{shell}{missing}")), (103, "bug".to_owned()));
+}
+
 #[test]
 fn binary_rubbish_around_a_panic_does_not_hide_it() {
     let bytes = (0..200_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]);

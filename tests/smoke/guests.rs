@@ -5,7 +5,7 @@ use iced_x86::{IcedError, code_asm::*};
 
 use crate::support::{
     Scratch,
-    tiny::{chatter, flush, guest, halt, power_off, print, spin, triple_fault, write_port},
+    tiny::{chatter, flush, guest, halt, idle, power_off, print, spin, triple_fault, write_port},
 };
 
 /// What a kernel prints that starts init.
@@ -59,6 +59,14 @@ pub(crate) fn write(scratch: &Scratch, name: &str) {
         "oops" => says(OOPS, power_off),
         "emergency" => says("You are in emergency mode. After logging in, type\r\n", halt),
         "halt" => guest(halt),
+        "idle" => guest(idle),
+        "up-and-idle" => says(UP, idle),
+        "now-and-then" => says("hello\r\n", now_and_then),
+        "has-a-table" => guest(has_a_table),
+        "posts-and-halts" => guest(|a| {
+            write_port(a, 0x80, 0x5a)?;
+            halt(a)
+        }),
         "spin" => guest(spin),
         "chatter" => guest(chatter),
         "boots-for-ever" => guest(boots_for_ever),
@@ -92,6 +100,49 @@ fn boots_for_ever(a: &mut CodeAssembler) -> Result<(), IcedError> {
     print(a, "[    0.100000] still booting\r\n")?;
     a.jmp(again)
 }
+
+/// Ends with status 7 or powers off, as a clock says that ticks a thousand times in the
+/// time between two runs.
+fn now_and_then(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    const TICK: u32 = 1 << 10;
+    let mut well = a.create_label();
+    a.rdtsc()?;
+    a.test(eax, TICK)?;
+    a.jz(well)?;
+    write_port(a, port::EXIT, 7)?;
+    a.set_label(&mut well)?;
+    power_off(a)
+}
+
+/// Loads an interrupt descriptor table in which page faults are handled 2 MiB below
+/// where [`SYSTEM_MAP`] says, and spins.
+fn has_a_table(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    /// Where nothing was placed: the kernel is at the end of memory.
+    const TABLE: u64 = 0x200_0000;
+    const LIMIT_AND_BASE: u64 = TABLE - 16;
+    /// Present, an interrupt gate, to 0x10:0x1000.
+    const GATE: u64 = 0x8e00_0010_1000;
+    for (address, value) in [
+        (TABLE + 14 * 16, GATE),
+        (TABLE + 14 * 16 + 8, 0),
+        (LIMIT_AND_BASE, TABLE << 16 | 0xfff),
+        (LIMIT_AND_BASE + 8, TABLE >> 48),
+    ] {
+        a.mov(rbx, address)?;
+        a.mov(rax, value)?;
+        a.mov(qword_ptr(rbx), rax)?;
+    }
+    a.mov(rbx, LIMIT_AND_BASE)?;
+    a.lidt(ptr(rbx))?;
+    spin(a)
+}
+
+/// A System.map that has the whole of that guest in one function.
+pub(crate) const SYSTEM_MAP: &str = "\
+0000000000201000 T asm_exc_page_fault
+0000000000202000 T all_of_it
+00000000ffffffff T _etext
+";
 
 /// A line without end, then a short one.
 fn flood(a: &mut CodeAssembler) -> Result<(), IcedError> {

@@ -76,6 +76,15 @@ pub(crate) fn halt(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.jmp(here)
 }
 
+/// Halts, and would take an interrupt. None comes: the timers were never set.
+pub(crate) fn idle(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    a.sti()?;
+    let mut here = a.create_label();
+    a.set_label(&mut here)?;
+    a.hlt()?;
+    a.jmp(here)
+}
+
 /// Says "ready", then echoes each byte that it reads from the serial port, with
 /// 0x40 added to control characters: ^C comes back as C. Powers off at `q`.
 pub(crate) fn echo(a: &mut CodeAssembler) -> Result<(), IcedError> {

@@ -1,6 +1,6 @@
 //! One run.
 
-use std::{io, path::Path, time::Instant};
+use std::{fs, io, path::Path, time::Instant};
 
 use super::{
     artefacts::Artefacts,
@@ -17,6 +17,7 @@ use crate::{
     messages::{chain, say},
     outcome::{End, Outcome},
     session::{Finished, Limits, Milestone, Session},
+    symbols::SystemMap,
     timeline::{Timeline, micros},
     verdict::{
         Ending, Policy, Watch, conclude,
@@ -77,9 +78,10 @@ impl One<'_> {
         let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
         let load = Load { plan: &planned.plan, files: &job.files, digest };
 
+        let symbols = self.options.system_map.as_deref().map(read_symbols).transpose()?;
         policy.limits = policy::limits(&self.options.limits, engine.kind);
         let ended = self.supervise(&engine, &load, timeline, Watch::new(policy))?;
-        Ok(self.report(&engine, &job, ended))
+        Ok(self.report(&engine, &job, symbols.as_ref(), ended))
     }
 
     /// Runs the guest, and again as often as it may reset itself.
@@ -91,7 +93,7 @@ impl One<'_> {
         mut watch: Watch,
     ) -> Result<Ended, Error> {
         let host = |what| move |source: io::Error| Error::Host { what, source };
-        let events = self.artefacts.events.as_ref().map(std::fs::File::try_clone);
+        let events = self.artefacts.events.as_ref().map(fs::File::try_clone);
         let events = events.transpose().map_err(host("can't keep the record"))?;
         let (news, teller) =
             live::start(self.show, events, self.start).map_err(host("can't start a thread"))?;
@@ -127,7 +129,13 @@ impl One<'_> {
         Ok(ended)
     }
 
-    fn report(&self, engine: &Engine, job: &Job, ended: Ended) -> Report {
+    fn report(
+        &self,
+        engine: &Engine,
+        job: &Job,
+        symbols: Option<&SystemMap>,
+        ended: Ended,
+    ) -> Report {
         let Ended { outcome, timeline, watch, restarts } = ended;
         let ending = Ending {
             end: outcome.end.clone(),
@@ -141,6 +149,7 @@ impl One<'_> {
             watch: &watch,
             restarts,
             cmdline: &job.handed.cmdline,
+            symbols,
         };
         let conclusion = conclude(&watch, &ending);
         let mut report = Report::new(self.image.display().to_string(), &run, conclusion);
@@ -152,4 +161,10 @@ impl One<'_> {
         }
         report
     }
+}
+
+fn read_symbols(path: &Path) -> Result<SystemMap, Error> {
+    let text = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    SystemMap::read(&String::from_utf8_lossy(&text))
+        .map_err(|source| Error::SystemMap { path: path.to_owned(), source })
 }

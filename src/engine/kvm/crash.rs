@@ -5,9 +5,10 @@ use firmware_less::{plan::BootPlan, range::GuestRange};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 
 use super::{exit_reason::hex, memory::GuestMemory, vcpu::Vcpu};
+use crate::symbols::{self, PAGE_FAULT_GATE};
 
 /// How many bytes to show at RIP.
-const CODE_LEN: u64 = 16;
+const CODE_LEN: usize = 16;
 
 /// The vCPU to describe.
 pub(super) struct Suspect<'a> {
@@ -69,14 +70,8 @@ struct Code {
 
 impl Code {
     fn at(linear: u64, vcpu: &Vcpu<'_>, memory: &GuestMemory) -> Self {
-        let physical = |address| match vcpu.fd.translate_gva(address) {
-            Ok(translation) if translation.valid != 0 => Some(translation.physical_address),
-            _ => None,
-        };
-        let bytes = (0..CODE_LEN)
-            .map_while(|offset| byte(memory, physical(linear.wrapping_add(offset))?))
-            .collect();
-        Self { physical: physical(linear), bytes }
+        let bytes = read(linear, vcpu, memory).take(CODE_LEN).collect();
+        Self { physical: physical(linear, vcpu), bytes }
     }
 
     /// Where in the plan RIP is.
@@ -97,6 +92,33 @@ impl Code {
             _ => hex(self.bytes.iter().copied()),
         }
     }
+}
+
+/// The bytes of guest memory from the linear address `start` on, as far as they can
+/// be reached.
+fn read<'a>(
+    start: u64,
+    vcpu: &'a Vcpu<'_>,
+    memory: &'a GuestMemory,
+) -> impl Iterator<Item = u8> + 'a {
+    (0..).map_while(move |offset| byte(memory, physical(start.wrapping_add(offset), vcpu)?))
+}
+
+fn physical(linear: u64, vcpu: &Vcpu<'_>) -> Option<u64> {
+    match vcpu.fd.translate_gva(linear) {
+        Ok(translation) if translation.valid != 0 => Some(translation.physical_address),
+        _ => None,
+    }
+}
+
+/// What [`Outcome::page_fault_handler`] is.
+///
+/// [`Outcome::page_fault_handler`]: crate::outcome::Outcome::page_fault_handler
+pub(super) fn page_fault_handler(vcpu: &Vcpu<'_>, memory: &GuestMemory) -> Option<u64> {
+    let idt = vcpu.fd.get_sregs().ok()?.idt;
+    let gate = idt.base.checked_add(PAGE_FAULT_GATE)?;
+    let bytes: Vec<u8> = read(gate, vcpu, memory).take(16).collect();
+    symbols::handler(bytes.try_into().ok()?)
 }
 
 fn byte(memory: &GuestMemory, physical: u64) -> Option<u8> {

@@ -39,7 +39,7 @@ pub(super) fn run(
     id: usize,
     exits: &mut Exits,
 ) -> Option<Cause> {
-    let Guest { devices, session, stopping, samples } = guest;
+    let Guest { devices, session, stopping, samples, last_write } = guest;
     let mut entering = id == 0;
     if entering {
         session.mark(Milestone::FirstEntry);
@@ -53,6 +53,7 @@ pub(super) fn run(
         match exit {
             Ok(VcpuExit::IoOut(port, data)) => {
                 count(&mut exits.pio_out);
+                last_write.note(port, data);
                 match devices.write(port, data) {
                     Effect::None => {}
                     Effect::Output(bytes) => session.output(bytes),

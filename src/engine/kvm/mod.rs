@@ -20,6 +20,7 @@ mod cpuid;
 mod crash;
 mod exit_loop;
 mod exit_reason;
+mod last_write;
 mod load;
 mod memory;
 mod run;

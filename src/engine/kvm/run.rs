@@ -18,6 +18,7 @@ use super::{
     Error,
     crash::{self, Suspect},
     exit_loop, join,
+    last_write::LastWrite,
     memory::GuestMemory,
     samples::Samples,
     vcpu::Vcpu,
@@ -74,13 +75,15 @@ impl LoadedVm<'_> {
             session,
             stopping: AtomicBool::new(false),
             samples: Samples::default(),
+            last_write: LastWrite::default(),
         };
         let threads: Vec<_> = vm.vcpus.iter().map(|_| OnceLock::new()).collect();
         let (end, left) = thread::scope(|scope| {
             let (present, departures) = mpsc::channel();
+            let mut glance = || session.glanced(&guest.samples.glance(&threads), threads.len());
             let ran = guest
                 .start(scope, vm.vcpus, &threads, &present)
-                .map(|handles| (session.wait(), handles));
+                .map(|handles| (session.wait_and_glance(&mut glance), handles));
             drop(present);
             if ran.as_ref().is_ok_and(|(end, _)| end.is_hang()) {
                 guest.samples.take(&threads);
@@ -90,8 +93,12 @@ impl LoadedVm<'_> {
         })?;
         let exits = left.iter().map(|left| left.exits).sum();
         let crash = crash_report(&end, &left, plan, vm.memory);
+        let first = left.first().filter(|_| end.is_hang());
+        let page_fault_handler =
+            first.and_then(|left| crash::page_fault_handler(&left.vcpu, vm.memory));
         let samples = guest.samples.taken();
-        Ok(Outcome { end, exits: Some(exits), crash, samples })
+        let last_write = guest.last_write.get();
+        Ok(Outcome { end, exits: Some(exits), crash, samples, last_write, page_fault_handler })
     }
 }
 
@@ -103,6 +110,7 @@ pub(super) struct Guest<'s> {
     pub(super) stopping: AtomicBool,
     /// What vCPUs are at, where that is asked for.
     pub(super) samples: Samples,
+    pub(super) last_write: LastWrite,
 }
 
 /// A vCPU that has left the guest for good.

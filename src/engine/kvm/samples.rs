@@ -34,8 +34,18 @@ impl Samples {
     /// Interrupts the vCPUs that run on `threads` again and again, so that each
     /// notes what it is at.
     pub(super) fn take(&self, threads: &[OnceLock<Pid>]) {
+        self.look(threads, LOOKS);
+    }
+
+    /// The same, but for a moment; what was noted is given, and forgotten.
+    pub(super) fn glance(&self, threads: &[OnceLock<Pid>]) -> Vec<Sample> {
+        self.look(threads, 1);
+        std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, threads: &[OnceLock<Pid>], looks: u32) {
         self.wanted.store(true, Ordering::SeqCst);
-        for _ in 0..LOOKS {
+        for _ in 0..looks {
             threads.iter().filter_map(OnceLock::get).for_each(|thread| vm::interrupt(*thread));
             thread::sleep(BETWEEN);
         }

@@ -3,7 +3,10 @@
 use firmware_less::range::GuestRange;
 use serde::{Deserialize, Serialize};
 
-use crate::outcome::{CrashReport, Sample};
+use crate::{
+    outcome::{CrashReport, Sample},
+    symbols::{PAGE_FAULT_GATE, handler},
+};
 
 /// A command of QEMU's monitor, about one vCPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +19,10 @@ const REGISTERS: &str = "info registers";
 const CODE: &str = "x /16xb $pc";
 /// What a look at a vCPU is called that is one of many.
 const LOOK: &str = "look";
+/// One of all vCPUs at once, to tell whether the guest has stopped for good.
+const GLANCE: &str = "glance";
+/// The gate of the page fault in the interrupt descriptor table.
+const GATE: &str = "gate";
 const PHYSICAL: &str = "gva2gpa $pc";
 
 /// What a report of a machine with `cpus` vCPUs is made from.
@@ -27,7 +34,21 @@ pub(super) fn questions(cpus: u32) -> impl Iterator<Item = Question> {
 
 /// A look at each of `cpus` vCPUs: what it is noted as, and the command.
 pub(super) fn looks(cpus: u32) -> impl Iterator<Item = (Question, &'static str)> {
-    (0..cpus).map(|cpu| (Question { cpu, command: LOOK.to_owned() }, REGISTERS))
+    registers(cpus, LOOK)
+}
+
+/// The same, not to be kept.
+pub(super) fn glances(cpus: u32) -> impl Iterator<Item = (Question, &'static str)> {
+    registers(cpus, GLANCE)
+}
+
+/// Whether that is a question of [`glances`].
+pub(super) fn is_glance(question: &Question) -> bool {
+    question.command == GLANCE
+}
+
+fn registers(cpus: u32, name: &str) -> impl Iterator<Item = (Question, &'static str)> {
+    (0..cpus).map(move |cpu| (Question { cpu, command: name.to_owned() }, REGISTERS))
 }
 
 /// A named range of guest memory.
@@ -36,6 +57,9 @@ pub(super) type Named = (&'static str, GuestRange);
 /// What the monitor said of the stopped guest.
 #[derive(Debug, Default)]
 pub(super) struct Dump {
+    /// Where the interrupt descriptor table of the first vCPU is.
+    idt: Option<u64>,
+    page_fault_handler: Option<u64>,
     samples: Vec<Sample>,
     answers: Vec<(Question, String)>,
 }
@@ -43,11 +67,30 @@ pub(super) struct Dump {
 impl Dump {
     /// Keeps what the monitor printed.
     pub(super) fn add(&mut self, question: Question, text: String) {
-        if question.command == LOOK {
-            self.samples.extend(sample(question.cpu, &text));
-        } else {
-            self.answers.push((question, text));
+        match question.command.as_str() {
+            LOOK => {
+                self.samples.extend(sample(question.cpu, &text));
+                let idt = value(&text, "IDT=").and_then(number);
+                self.idt = idt.filter(|_| question.cpu == 0).or(self.idt);
+            }
+            GATE => self.page_fault_handler = bytes(&text).try_into().ok().and_then(handler),
+            _ => self.answers.push((question, text)),
         }
+    }
+
+    /// The question where the handler of page faults is, once looks have told where
+    /// that can be seen.
+    pub(super) fn gate(&self) -> Option<(Question, String)> {
+        let gate = self.idt?.checked_add(PAGE_FAULT_GATE)?;
+        let question = Question { cpu: 0, command: GATE.to_owned() };
+        Some((question, format!("x /16xb {gate:#x}")))
+    }
+
+    /// What [`Outcome::page_fault_handler`] is.
+    ///
+    /// [`Outcome::page_fault_handler`]: crate::outcome::Outcome::page_fault_handler
+    pub(super) fn page_fault_handler(&self) -> Option<u64> {
+        self.page_fault_handler
     }
 
     /// What the vCPUs were at while the guest ran.
@@ -101,9 +144,8 @@ impl Dump {
 }
 
 /// What a register dump says a vCPU is at.
-fn sample(cpu: u32, registers: &str) -> Option<Sample> {
+pub(super) fn sample(cpu: u32, registers: &str) -> Option<Sample> {
     const INTERRUPTS: u64 = 1 << 9;
-    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
     let rip = value(registers, "RIP=").or(value(registers, "EIP=")).and_then(number)?;
     let flags = value(registers, "RFL=").or(value(registers, "EFL=")).and_then(number)?;
     Some(Sample {
@@ -114,6 +156,10 @@ fn sample(cpu: u32, registers: &str) -> Option<Sample> {
     })
 }
 
+fn number(digits: &str) -> Option<u64> {
+    u64::from_str_radix(digits, 16).ok()
+}
+
 /// What follows `name` in a register dump.
 fn value<'a>(registers: &'a str, name: &str) -> Option<&'a str> {
     let (_, after) = registers.split_once(name)?;
@@ -121,10 +167,14 @@ fn value<'a>(registers: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The bytes of a memory dump: each line is an address and bytes.
-fn code(dump: &str) -> String {
+fn bytes(dump: &str) -> Vec<u8> {
     let bytes = dump.lines().filter_map(|line| line.split_once(": "));
     let bytes = bytes.flat_map(|(_, bytes)| bytes.split_whitespace());
-    let bytes: Vec<_> = bytes.filter_map(|byte| byte.strip_prefix("0x")).collect();
+    bytes.filter_map(|byte| u8::from_str_radix(byte.strip_prefix("0x")?, 16).ok()).collect()
+}
+
+fn code(dump: &str) -> String {
+    let bytes: Vec<_> = bytes(dump).iter().map(|byte| format!("{byte:02x}")).collect();
     if bytes.is_empty() { "unreadable".to_owned() } else { bytes.join(" ") }
 }
 
@@ -190,6 +240,24 @@ mod tests {
             Sample { cpu: 0, rip: 0xffff_ffff_8100_0010, is_halted: true, takes_interrupts: true };
         assert_eq!(dump.samples(), [sample]);
         assert!(!dump.is_complete(1));
+    }
+
+    #[test]
+    fn the_handler_of_page_faults_is_asked_for_where_the_table_is() {
+        let mut dump = Dump::default();
+        assert_eq!(dump.gate(), None);
+        for (question, _) in looks(2) {
+            let base = if question.cpu == 0 { "fffffe0000000000" } else { "0000000000001000" };
+            let text = format!("RIP=ff RFL=02 HLT=0\r\nLDT=0 1\r\nIDT=     {base} 00000fff\r\n");
+            dump.add(question, text);
+        }
+        let (question, command) = dump.gate().unwrap();
+        assert_eq!(command, "x /16xb 0xfffffe00000000e0");
+        let gate = "fffffe00000000e0: 0x50 0x0b 0x10 0x00 0x00 0x8e 0x80 0x81\r\n\
+                    fffffe00000000e8: 0xff 0xff 0xff 0xff 0x00 0x00 0x00 0x00\r\n";
+        dump.add(question, gate.to_owned());
+        assert_eq!(dump.page_fault_handler(), Some(0xffff_ffff_8180_0b50));
+        assert_eq!(dump.report(&[]), None);
     }
 
     #[test]

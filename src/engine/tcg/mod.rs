@@ -188,7 +188,15 @@ impl LoadedVm {
             Ok(seen.dump)
         })?;
         let (crash, samples) = (dump.report(&self.ranges), dump.samples());
-        Ok(Outcome { end: session.wait(), exits: None, crash, samples })
+        let page_fault_handler = dump.page_fault_handler();
+        Ok(Outcome {
+            end: session.wait(),
+            exits: None,
+            crash,
+            samples,
+            last_write: None,
+            page_fault_handler,
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     reset_log,
 };
 use crate::{
-    outcome::{End, ResetBy},
+    outcome::{End, ResetBy, Sample},
     session::{Milestone, Session},
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Watch<'a> {
     /// Looks still to be taken, and when the next one is due.
     looks: u32,
     next_look: Option<Instant>,
+    /// What was answered of a glance at the vCPUs that is under way.
+    glance: Option<Vec<Option<Sample>>>,
     /// Set while the guest's registers are asked for.
     deadline: Option<Instant>,
     seen: Seen,
@@ -74,8 +76,19 @@ impl<'a> Watch<'a> {
         cpus: u32,
     ) -> Self {
         let (lines, seen) = (Lines::default(), Seen::default());
-        let (looks, next_look, deadline) = (0, None, None);
-        Self { session, channels, child, over, cpus, lines, looks, next_look, deadline, seen }
+        Self {
+            session,
+            channels,
+            child,
+            over,
+            cpus,
+            lines,
+            looks: 0,
+            next_look: None,
+            glance: None,
+            deadline: None,
+            seen,
+        }
     }
 
     /// Acts on what QEMU says until it has closed its channels, which it does by
@@ -94,6 +107,9 @@ impl<'a> Watch<'a> {
                     self.session_over();
                 }
             }
+            if self.next_glance().is_some_and(|at| Instant::now() >= at) {
+                self.glance();
+            }
             if self.next_look.is_some_and(|at| Instant::now() >= at) {
                 self.look();
             }
@@ -110,7 +126,7 @@ impl<'a> Watch<'a> {
             .iter()
             .map(|source| PollFd::from_borrowed_fd(self.fd(*source), PollFlags::IN))
             .collect();
-        let next = self.deadline.into_iter().chain(self.next_look).min();
+        let next = self.deadline.into_iter().chain(self.next_look).chain(self.next_glance()).min();
         let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.and_then(|duration| Timespec::try_from(duration).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
@@ -166,6 +182,9 @@ impl<'a> Watch<'a> {
             }
             Message::Shutdown { reason } => self.shutdown(&reason),
             Message::Panicked => self.session.panicked(),
+            Message::Answer { question, text } if crash::is_glance(&question) => {
+                self.glanced(crash::sample(question.cpu, &text));
+            }
             Message::Answer { question, text } => {
                 self.seen.dump.add(question, text);
                 if self.seen.dump.is_complete(self.cpus) {
@@ -200,6 +219,31 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// When to glance at the vCPUs, unless that is under way.
+    fn next_glance(&self) -> Option<Instant> {
+        let wanted = self.glance.is_none() && self.seen.end.is_none();
+        wanted.then(|| self.session.glance_due()).flatten()
+    }
+
+    fn glance(&mut self) {
+        self.glance = Some(Vec::new());
+        for (question, command) in crash::glances(self.cpus) {
+            qmp::ask_as(&self.channels.qmp, &question, command);
+        }
+    }
+
+    fn glanced(&mut self, sample: Option<Sample>) {
+        let Some(mut samples) = self.glance.take() else { return };
+        samples.push(sample);
+        let cpus = usize::try_from(self.cpus).unwrap_or(usize::MAX);
+        if samples.len() < cpus {
+            self.glance = Some(samples);
+        } else {
+            let samples: Vec<_> = samples.into_iter().flatten().collect();
+            self.session.glanced(&samples, cpus);
+        }
+    }
+
     /// Looks at the vCPUs once more, or for all there is to see when that was often
     /// enough.
     fn look(&mut self) {
@@ -218,6 +262,9 @@ impl<'a> Watch<'a> {
     /// Asks for the registers; their coming, or the deadline, ends QEMU.
     fn ask(&mut self) {
         self.deadline = Instant::now().checked_add(PATIENCE);
+        if let Some((question, command)) = self.seen.dump.gate() {
+            qmp::ask_as(&self.channels.qmp, &question, &command);
+        }
         for question in crash::questions(self.cpus) {
             qmp::ask(&self.channels.qmp, &question);
         }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     engine::Engine,
     outcome::{End, Outcome},
+    symbols::SystemMap,
     timeline::{GuestMilestone, Milestone, Timeline, micros},
 };
 
@@ -131,13 +132,15 @@ pub struct Run<'a> {
     pub restarts: u32,
     /// What the kernel was told.
     pub cmdline: &'a [u8],
+    /// The names of its functions, if they are at hand.
+    pub symbols: Option<&'a SystemMap>,
 }
 
 impl Report {
     /// The report of a run.
     #[must_use]
     pub fn new(image: String, run: &Run<'_>, conclusion: Conclusion) -> Self {
-        let Run { engine, outcome, timeline, watch, restarts, cmdline } = *run;
+        let Run { engine, outcome, timeline, watch, restarts, cmdline, .. } = *run;
         let Conclusion { verdict, proofs, missing, summary, next_step } = conclusion;
         let (bytes, lines) = watch.amount();
         let crash = outcome.crash.clone().unwrap_or_default();
@@ -225,8 +228,12 @@ impl Report {
 fn explanation(run: &Run<'_>) -> String {
     let recent: Vec<&str> = run.watch.recent().collect();
     let last_line = recent.iter().rev().find(|line| !line.is_empty()).copied();
+    let handler = run.outcome.page_fault_handler;
+    let symbols = run.symbols.and_then(|map| Some((map, map.slide(handler?)?)));
     silence::explain(&Hang {
         samples: &run.outcome.samples,
+        last_write: run.outcome.last_write,
+        symbols,
         cmdline: run.cmdline,
         bytes: run.watch.amount().0,
         last_line,
