@@ -13,7 +13,7 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use crate::support::{Scratch, skip, sound_uki};
+use crate::support::{Scratch, built, images, skip, sound_uki};
 
 /// JSON with its keys in their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,10 +112,6 @@ impl Ukify {
     }
 }
 
-fn images() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/images")
-}
-
 /// The newest ukify among those that the recipes make, or that UKIVM_TEST_UKIFY
 /// names.
 fn real_ukify(test: &str) -> Option<Ukify> {
@@ -158,6 +154,20 @@ fn of_images_made_by_ukify_and_objcopy_both_say_the_same() {
         } else {
             skip(test, &format!("no {}", image.display()));
         }
+    }
+}
+
+#[test]
+fn of_all_that_a_uki_can_have_both_say_the_same() {
+    let test = "of_all_that_a_uki_can_have_both_say_the_same";
+    let Some(folder) = built(test, "features") else { return };
+    let Some(ukify) = real_ukify(test) else { return };
+    let files = fs::read_dir(folder).expect("a folder").flatten().map(|file| file.path());
+    let is_image = |path: &PathBuf| path.extension() == Some(OsStr::new("efi")) && path.is_file();
+    let images: Vec<_> = files.filter(is_image).collect();
+    assert!(images.len() >= 10, "{images:?}");
+    for image in images {
+        says_the_same(&ukify, Path::new("."), &image);
     }
 }
 
