@@ -52,7 +52,11 @@ pub const TABLE: &[Meaning] = &[
     of(PANIC, GUESTS, "the kernel panicked"),
     of(TRIPLE_FAULT, GUESTS, "triple fault"),
     of(FAIL_PATTERN, GUESTS, "a fail pattern: an oops, a BUG, a rescue shell, an own pattern"),
-    of(SILENCE, &["smoke"], "nothing on the console for the time allowed"),
+    of(
+        SILENCE,
+        &["smoke"],
+        "nothing on the console for the time allowed, or every processor halted for good",
+    ),
     of(ENGINE_FAILURE, GUESTS, "the engine failed under the guest"),
     of(TIME_LIMIT, &["run"], "the time limit passed"),
     of(TIME_LIMIT, &["smoke"], "the time limit passed before userspace had started"),
