@@ -28,4 +28,18 @@ impl Random {
     pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
+
+    /// A number that is likely to hit an edge: of the PE format, of its types, of a
+    /// file of that length, or near `before`.
+    pub fn edge(&mut self, before: u64, file_len: u64) -> u64 {
+        let edges = [0, 1, 8, 0x10, 0x28, 0x40, 0x200, 0x1000, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
+        match self.below(6) {
+            0 => self.one_of(&edges),
+            1 => self.one_of(&edges).wrapping_sub(1),
+            2 => before.wrapping_add(self.number() % 3).wrapping_sub(1),
+            3 => file_len.wrapping_add(self.number() % 3).wrapping_sub(1),
+            4 => before ^ (1 << self.below(64)),
+            _ => self.number() >> self.below(64),
+        }
+    }
 }

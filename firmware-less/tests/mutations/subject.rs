@@ -48,7 +48,7 @@ impl Subject {
             let mut field = [0; 8];
             field[..len].copy_from_slice(&self.file[at..at + len]);
             before.push((at, len, field));
-            let value = value(random, u64::from_le_bytes(field), self.file.len() as u64);
+            let value = random.edge(u64::from_le_bytes(field), self.file.len() as u64);
             self.file[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);
         }
         // Now and then, the end is missing too.
@@ -57,19 +57,5 @@ impl Subject {
         for (at, len, field) in before.into_iter().rev() {
             self.file[at..at + len].copy_from_slice(&field[..len]);
         }
-    }
-}
-
-/// A value that is likely to hit an edge: of the format, of its types, or near
-/// what was there.
-fn value(random: &mut Random, before: u64, file_len: u64) -> u64 {
-    let edges = [0, 1, 8, 0x10, 0x28, 0x40, 0x200, 0x1000, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
-    match random.below(6) {
-        0 => random.one_of(&edges),
-        1 => random.one_of(&edges).wrapping_sub(1),
-        2 => before.wrapping_add(random.number() % 3).wrapping_sub(1),
-        3 => file_len.wrapping_add(random.number() % 3).wrapping_sub(1),
-        4 => before ^ (1 << random.below(64)),
-        _ => random.number() >> random.below(64),
     }
 }
