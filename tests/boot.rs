@@ -37,8 +37,10 @@ impl Boot {
     /// The arguments for `engine`; what the guest is to do comes last.
     fn arguments(&self, engine: &str) -> Vec<String> {
         let cpus = self.cpus.to_string();
+        // In the bed, less than it takes to call the bed hung.
+        let limit = if engine == "kvm" { "90" } else { "180" };
         let mut arguments: Vec<String> =
-            ["run", "--engine", engine, "--timeout", "180", "--cpus", &cpus]
+            ["run", "--engine", engine, "--timeout", limit, "--cpus", &cpus]
                 .map(String::from)
                 .into();
         arguments.push(self.image.display().to_string());

@@ -17,7 +17,7 @@ use super::{Ran, Scratch, images, skip};
 /// How long the bed may be at one command, each of which has a limit of its own that
 /// is shorter. Now and then the emulated processor loses the state not of a guest
 /// but of the bed, which then hangs.
-const STALL: Duration = Duration::from_secs(200);
+const STALL: Duration = Duration::from_mins(2);
 
 /// Whether KVM runs kernels on this very host.
 pub(crate) fn kvm_works() -> bool {
