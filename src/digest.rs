@@ -1,7 +1,9 @@
 //! The SHA-256 that purgatory would check: computed over what is to be placed,
 //! and again over guest memory.
 
-use std::{fmt::Write as _, io, path::PathBuf};
+use std::{io, path::PathBuf};
+
+pub use firmware_less::bytes::hex;
 
 use firmware_less::{
     plan::{Content, FileSlice, Placement},
@@ -50,17 +52,6 @@ pub fn of_memory(
         read(*range, &mut |bytes| hash.update(bytes))?;
     }
     Ok(hash.finalize().into())
-}
-
-/// `digest` in lower-case hex.
-#[must_use]
-pub fn hex(digest: &[u8]) -> String {
-    let mut text = String::with_capacity(digest.len().saturating_mul(2));
-    for byte in digest {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn zeros(hash: &mut Sha256, mut count: u64) {

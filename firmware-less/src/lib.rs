@@ -9,6 +9,7 @@
 pub mod acceptance;
 pub mod acpi;
 pub mod boot_params;
+pub mod bytes;
 pub mod cpu_state;
 pub mod e820;
 pub mod file_format;

@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use crate::{
+    bytes::until_nul,
     range::FileRange,
     read_at::{ReadAt, fetch},
 };
@@ -28,7 +29,6 @@ pub fn version(
     let at = pointer.checked_add(COUNTED_FROM).filter(|_| pointer != 0)?;
     let len = kernel.kern16_size().checked_sub(at)?.min(TEXT_MAX);
     let text = fetch(source, range.skip(at)?.offset(), len).ok()?;
-    let until_nul = text.split(|&byte| byte == 0).next()?;
-    let text = String::from_utf8_lossy(until_nul).trim().to_owned();
+    let text = String::from_utf8_lossy(until_nul(&text)).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }

@@ -2,6 +2,8 @@
 
 use std::str::Utf8Error;
 
+use crate::bytes::until_nul;
+
 /// `raw` as systemd-stub would pass it on: cut at the first NUL, ends trimmed,
 /// and every blank or control character in between made a space, one for one.
 ///
@@ -16,10 +18,6 @@ pub fn mangle(raw: &[u8]) -> Result<String, Utf8Error> {
 #[must_use]
 pub fn mangle_lossily(raw: &[u8]) -> String {
     without_controls(&String::from_utf8_lossy(until_nul(raw)))
-}
-
-fn until_nul(raw: &[u8]) -> &[u8] {
-    raw.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 fn without_controls(text: &str) -> String {

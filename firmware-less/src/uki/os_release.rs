@@ -1,5 +1,7 @@
 //! [`OsRelease`]: text of `KEY=value` lines, as `.osrel` and `.profile` are.
 
+use crate::bytes::until_nul;
+
 /// The fields of os-release text, in its order. `os-release(5)`.
 ///
 /// Read as systemd-boot reads it: a line each, blanks before the key ignored,
@@ -20,7 +22,7 @@ impl OsRelease {
     /// The fields in `text`; bytes that are not UTF-8 are replaced.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
-        let until_nul = text.split(|&byte| byte == 0).next().unwrap_or_default();
+        let until_nul = until_nul(text);
         let text = String::from_utf8_lossy(until_nul);
         let lines = text.split(['\n', '\r']).map(|line| line.trim_matches([' ', '\t']));
         let fields = lines.filter(|line| !line.starts_with('#')).filter_map(|line| {

@@ -4,11 +4,7 @@
 //! policies, each of which says that register 11 has one value. No TPM is needed to
 //! tell whether that is the value which the UKI's own content gives.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
-    io,
-};
+use std::{collections::BTreeMap, fmt, io};
 
 use base64ct::{Base64, Encoding as _};
 use serde::Deserialize;
@@ -23,7 +19,10 @@ use super::{
     pcr11::{self, Bank, Pcr11, PhasePath},
     pem,
 };
-use crate::read_at::{ReadAt, fetch};
+use crate::{
+    bytes::{hex, until_nul},
+    read_at::{ReadAt, fetch},
+};
 
 /// The longest `.pcrsig` that is read.
 const PCRSIG_MAX: u32 = 1 << 20;
@@ -144,7 +143,7 @@ impl PcrSignatures {
     ) -> Result<Option<Self>, Error> {
         let Some(section) = profile.section(Name::Pcrsig) else { return Ok(None) };
         let json = bytes(source, Name::Pcrsig, section, PCRSIG_MAX)?;
-        let text = json.split(|&byte| byte == 0).next().unwrap_or_default();
+        let text = until_nul(&json);
         let banks: BTreeMap<String, Vec<Entry>> = serde_json::from_slice(text)?;
         if banks.values().map(Vec::len).sum::<usize>() > SIGNATURES_MAX {
             return Err(Error::TooMany);
@@ -356,14 +355,6 @@ fn bytes(
     }
     fetch(source, section.range().offset(), found.into())
         .map_err(|source| Error::Read { section: name, source })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

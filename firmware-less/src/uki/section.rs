@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::range::FileRange;
+use crate::{bytes::until_nul, range::FileRange};
 
 /// The sections that the UKI specification or systemd-stub gives a meaning to.
 ///
@@ -151,7 +151,7 @@ impl RawName {
     /// The bytes before the first NUL.
     #[must_use]
     pub fn until_nul(&self) -> &[u8] {
-        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
+        until_nul(&self.0)
     }
 }
 

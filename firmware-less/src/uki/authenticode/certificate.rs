@@ -10,7 +10,7 @@ use x509_cert::{
 };
 
 use super::{Hash, PublicKey, Scheme, inside, key::KeyError, value};
-use crate::uki::pem;
+use crate::{bytes::hex, uki::pem};
 
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
@@ -288,13 +288,7 @@ fn escaped(c: char) -> Vec<char> {
 
 /// The digits of an encoded serial number, in hex.
 pub(super) fn serial(der: &[u8]) -> String {
-    let number = der::asn1::Int::from_der(der).map(|number| number.as_bytes().to_vec());
-    let mut text = String::new();
-    for byte in number.unwrap_or_default() {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    der::asn1::Int::from_der(der).map(|number| hex(number.as_bytes())).unwrap_or_default()
 }
 
 /// `value` under another tag.

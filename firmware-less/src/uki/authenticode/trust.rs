@@ -1,12 +1,10 @@
 //! [`Trust`]: who may sign what is booted, and [`Trust::verify`].
 
-use std::fmt::Write as _;
-
 use super::{
     Certificate, Denied, Digests, Error, Hash, Layout, ListError, SbatLevel, certificate_table,
     denied, signed_data::SignedData,
 };
-use crate::{read_at::ReadAt, uki::Headers};
+use crate::{bytes::hex, read_at::ReadAt, uki::Headers};
 
 /// The most certificates between a signer's and a trusted one.
 const BETWEEN_MAX: usize = 8;
@@ -243,13 +241,4 @@ fn check_signature(signature: &SignedData, digests: &Digests) -> Result<(), Erro
         wanted: hex(wanted),
         signer: signer.subject(),
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

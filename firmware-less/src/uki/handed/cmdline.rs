@@ -2,6 +2,7 @@
 
 use super::{Choice, Console, Error, Input, Note, TEXT_MAX, section_bytes};
 use crate::{
+    bytes::until_nul,
     read_at::ReadAt,
     uki::{
         Addon, Name, Section,
@@ -171,10 +172,6 @@ fn embedded(source: &(impl ReadAt + ?Sized), view: &View<'_>, text: Text) -> Res
             None => alone(trimmed(until_nul(&raw))),
         },
     })
-}
-
-fn until_nul(raw: &[u8]) -> &[u8] {
-    raw.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 fn trimmed(mut text: &[u8]) -> &[u8] {
