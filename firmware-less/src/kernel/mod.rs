@@ -2,8 +2,13 @@
 
 mod bzimage;
 mod error;
+pub mod payload;
+pub mod relocations;
 mod version;
+pub mod vmlinux;
 
 pub use bzimage::Kernel;
 pub use error::{Error, protocol};
+pub use payload::Payload;
 pub use version::version;
+pub use vmlinux::Vmlinux;
