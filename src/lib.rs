@@ -56,6 +56,7 @@
 
 pub mod addons;
 pub mod bench;
+mod child;
 pub mod cli;
 pub mod commands;
 pub mod console;
