@@ -58,6 +58,7 @@ pub mod addons;
 pub mod cli;
 pub mod commands;
 pub mod console;
+pub mod content;
 pub mod devices;
 pub mod digest;
 pub mod engine;
