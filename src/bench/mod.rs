@@ -29,6 +29,6 @@ pub mod schedule;
 pub mod statistics;
 pub mod trial;
 
-pub use arm::{Arm, Mode, Request, Subject, Why};
+pub use arm::{Arm, Mode, Request, Subject, Until, Why};
 pub use phase::{Metric, Phase};
 pub use trial::{Proof, Span, Trial, Unit};

@@ -10,6 +10,7 @@ mod console;
 mod firecracker;
 mod firmware;
 mod judge;
+pub(crate) mod kexec;
 mod parts;
 mod peer;
 mod program;

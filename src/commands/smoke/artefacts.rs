@@ -105,7 +105,7 @@ impl Artefacts {
             raw.push(Output::start(io::stderr(), |_| {})?);
         }
         let text = self.text.as_ref().map(|file| to_file(file, SERIAL_TXT)).transpose()?;
-        Ok(Record { raw, text, news: Some(news) })
+        Ok(Record { raw, text, news: Some(news), observer: None })
     }
 
     /// Writes the results. What can't be written is said, and the verdict stands.
