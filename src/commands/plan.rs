@@ -54,8 +54,9 @@ struct Part {
 /// Prints the plan.
 pub fn run(options: &PlanOptions) -> Result<u8, Error> {
     let machine = Kind::from(options.engine).equip(job::machine(&options.job)?);
-    let job = Job::open(&options.job)?;
-    let Planned { plan, digest, warnings, .. } = job.plan(&machine, options.job.digest)?;
+    let job = Job::open(&options.job, &mut |_| {})?;
+    let Planned { plan, digest, warnings, .. } =
+        job.plan(&machine, options.job.digest, &mut |_| {})?;
     let report = Report {
         schema: SCHEMA,
         image: options.job.image.display().to_string(),
