@@ -1,5 +1,9 @@
 //! The ways to boot a UKI.
 
+mod ukivm;
+
+pub use ukivm::{Told, Ukivm};
+
 use std::{
     fmt, io,
     path::PathBuf,

@@ -24,7 +24,14 @@
 
 pub mod arm;
 pub mod arms;
+pub mod campaign;
+pub mod clock;
+pub mod formats;
+pub mod host;
+pub mod judge;
 pub mod phase;
+mod process;
+pub mod report;
 pub mod schedule;
 pub mod statistics;
 pub mod trial;

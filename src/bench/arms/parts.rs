@@ -64,7 +64,7 @@ impl Parts {
     /// Opens and reads what `subject` names, as `ukivm run` does.
     pub(super) fn open(subject: &Subject) -> Result<Self, Error> {
         let machine = machine(subject).map_err(unusable)?;
-        Ok(Self::of(Job::open(subject).map_err(unusable)?, &machine))
+        Ok(Self::of(Job::open(subject, &mut |_| {}).map_err(unusable)?, &machine))
     }
 
     /// The parts of `job`, for such a machine.

@@ -25,7 +25,7 @@ use crate::{
         arm::{self, Subject, Until},
         arms::parts::{Inherited, Parts},
     },
-    digest::{self, Digest, hex},
+    digest::{Digest, hex},
     engine::{self, Kind, kvm, tcg},
     error::Error,
     job::{Job, Planned, machine},
@@ -60,7 +60,7 @@ pub(crate) struct Way {
 /// Boots `subject` by way of its own kernel.
 pub(crate) fn boot(subject: &Subject, way: Way) -> Result<Told, Error> {
     let host = |source| Error::Host { what: "can't make the first kernel's initrd", source };
-    let parts = Parts::of(Job::open(subject)?, &machine(subject)?);
+    let parts = Parts::of(Job::open(subject, &mut |_| {})?, &machine(subject)?);
     let mut cmdline = parts.job().handed.cmdline.clone();
     if way.is_check {
         cmdline.extend_from_slice(TALKATIVE.as_bytes());
@@ -94,7 +94,7 @@ fn first(mut job: Job, archive: Vec<u8>) -> Job {
 fn go(job: Job, subject: &Subject, way: Way, initrd: Option<usize>) -> Result<Told, Error> {
     let console = |source| Error::Host { what: "can't set up the console", source };
     let machine = way.engine.equip(machine(subject)?);
-    let planned = job.plan(&machine, false)?;
+    let planned = job.plan(&machine, false, &mut |_| {})?;
     let guest = Guest::load(way.engine, &planned, &job).map_err(Error::Engine)?;
     let look = initrd.filter(|_| way.is_check).map(|len| (guest.reader(), len as u64));
     let recorder = Arc::new(Recorder::new(way.until, look));
