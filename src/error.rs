@@ -221,6 +221,12 @@ pub enum Error {
         #[source]
         source: kexec::Error,
     },
+    /// A choice that is the kernel's own.
+    #[error(
+        "--kaslr is for --handoff direct: handed over as kexec does, the kernel chooses its \
+         addresses itself"
+    )]
+    KaslrIsTheKernels,
     /// The plan contradicts itself.
     #[error("{}: no plan", path.display())]
     Plan {
@@ -280,6 +286,7 @@ impl Error {
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
+            | Self::KaslrIsTheKernels
             | Self::SameFile { .. }
             | Self::BinaryToTerminal { .. }
             | Self::NothingTrusted { .. }
@@ -298,6 +305,9 @@ impl Error {
         match self {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
+            }
+            Self::KaslrIsTheKernels => {
+                Some("add --handoff direct, or nokaslr to the command line".into())
             }
             Self::Verify { source: authenticode::Error::Unsigned { digest }, path } => {
                 let path = path.display();

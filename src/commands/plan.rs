@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use firmware_less::{
     boot_params,
-    handoff::kexec::Warning,
+    handoff::{direct::Kaslr, kexec::Warning},
     plan::{BootPlan, Content, Piece, Placement, size},
     uki::{Handed, Reading, handed::InitrdPart},
 };
@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     files::Files,
     job::{self, Job, Planned},
-    report::SCHEMA,
+    report::{Handoff, SCHEMA},
     verify::Origin,
     visible::visible,
 };
@@ -36,6 +36,7 @@ struct Report<'a> {
     verified: &'a [Origin],
     cmdline: String,
     digest: Option<String>,
+    handoff: Handoff,
     warnings: Vec<String>,
     initrd: Vec<Part>,
     boot_params: Vec<boot_params::Field>,
@@ -55,7 +56,8 @@ struct Part {
 pub fn run(options: &PlanOptions) -> Result<u8, Error> {
     let machine = Kind::from(options.engine).equip(job::machine(&options.job)?);
     let job = Job::open(&options.job)?;
-    let Planned { plan, digest, warnings, .. } = job.plan(&machine, options.job.digest)?;
+    let planned = job.plan(&machine, options.job.digest)?;
+    let Planned { plan, digest, warnings, .. } = &planned;
     let report = Report {
         schema: SCHEMA,
         image: options.job.image.display().to_string(),
@@ -65,15 +67,16 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         digest: digest.map(|digest| hex(&digest)),
         initrd: parts(&job.handed),
         warnings: warnings.iter().map(Warning::to_string).collect(),
-        boot_params: boot_params_of(&plan),
-        plan: &plan,
+        boot_params: boot_params_of(plan),
+        plan,
+        handoff: Handoff::new(&job, &planned),
     };
     match &options.json {
         Some(file) => JsonFile::prepare(file, &job.files)?.write(&report)?,
         None => print(&text(&report, &job.files))?,
     }
     tell(&job);
-    warn(&warnings);
+    warn(&planned);
     Ok(0)
 }
 
@@ -97,6 +100,9 @@ fn text(report: &Report<'_>, files: &Files) -> String {
         section("reading", vec![format!("{}: {}", report.reading, report.reading.title())]);
     }
     section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
+    if let Some(kaslr) = &report.handoff.kaslr {
+        section("hand-off", vec![directly(kaslr)]);
+    }
     section("command line", vec![visible(&report.cmdline)]);
     section("guest memory", memory(report, files));
     section("e820", memory_map(plan));
@@ -107,6 +113,15 @@ fn text(report: &Report<'_>, files: &Files) -> String {
     }
     text.pop();
     text
+}
+
+/// Where a kernel that is entered directly is.
+fn directly(Kaslr { physical, virtual_offset }: &Kaslr) -> String {
+    let addresses = match virtual_offset {
+        Some(offset) => format!("its virtual addresses {offset:#x} above those it is linked for"),
+        None => "its virtual addresses as linked".to_owned(),
+    };
+    format!("direct: the kernel unpacked, at {physical:#x}, {addresses}")
 }
 
 /// The parts of the initrd, each with what it is.

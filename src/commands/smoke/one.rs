@@ -74,7 +74,7 @@ impl One<'_> {
         say(&format!("engine {} ({})", engine.kind, engine.reason));
         crate::commands::tell(&job);
         let planned = job.plan(&engine.kind.equip(machine), options.digest)?;
-        warn(&planned.warnings);
+        warn(&planned);
         let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
         let load = Load { plan: &planned.plan, files: &job.files, digest };
 
