@@ -13,6 +13,8 @@ use crate::support::{Scratch, engines, sound_uki, tiny};
 
 /// What the guest ends with where all is as it should be.
 const GOOD: u8 = 7;
+/// `loadflags`: the kernel's place was chosen at random. Boot protocol.
+const KASLR_FLAG: u8 = 1 << 1;
 
 /// A UKI whose kernel proper ends with a status of its own: [`GOOD`] if `flags` are in
 /// `loadflags`, its BSS is zero and it was relocated by what the command line has.
@@ -51,7 +53,6 @@ fn guest(cmdline: &str, loadflags: u8) -> Vec<u8> {
 #[test]
 fn a_kernel_proper_is_entered_with_its_memory_as_it_is_to_be() {
     let test = "a_kernel_proper_is_entered_with_its_memory_as_it_is_to_be";
-    const KASLR_FLAG: u8 = 2;
     for engine in engines(test) {
         for (cmdline, flags) in [("quiet", KASLR_FLAG), ("quiet nokaslr", 0)] {
             let scratch = Scratch::new();

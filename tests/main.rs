@@ -18,6 +18,8 @@ mod cli;
 mod diff;
 /// Kernels that are entered directly.
 mod direct;
+/// Guest memory and CPU state before the first instruction, as files.
+mod dump;
 /// Verdicts on whole kernels that go wrong.
 mod faults;
 /// The same UKIs by firmware and systemd-stub, and without.

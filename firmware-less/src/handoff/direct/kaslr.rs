@@ -32,7 +32,7 @@ impl Wish {
     /// forbids it, and where memory is limited or mapped by hand no other place is
     /// sure to be memory.
     pub(super) fn for_command_line(self, cmdline: &[u8]) -> Self {
-        let mut words = cmdline.split(|byte| byte.is_ascii_whitespace());
+        let mut words = cmdline.split(u8::is_ascii_whitespace);
         if words.clone().any(|word| word == b"nokaslr") {
             return Self::Off;
         }
