@@ -37,6 +37,8 @@ mod lifecycle;
 mod malformed;
 /// The values of PCR 11, for people and as JSON.
 mod measure;
+/// From a guest to the next kernel, by a real kexec.
+mod onward;
 /// Man pages and completions.
 mod packaging;
 /// What ukivm says of a plan: golden text and JSON.
