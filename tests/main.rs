@@ -10,6 +10,8 @@
 
 /// The GitHub Action's own scripts.
 mod action;
+/// Other ways to boot a UKI.
+mod arms;
 /// Whole kernels on both engines.
 mod boot;
 /// The command line: options, messages, exit statuses.
