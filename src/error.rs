@@ -11,7 +11,7 @@ use firmware_less::{
 use thiserror::Error;
 
 use crate::{
-    engine, exit, files,
+    engine, exit, files, job,
     outcome::Signal,
     symbols,
     verdict::lists,
@@ -51,6 +51,12 @@ pub enum Error {
     /// The report would replace what is to be booted.
     #[error("{}: is a file of this very run, and is not to be written", path.display())]
     SameFile {
+        /// As the user named it.
+        path: PathBuf,
+    },
+    /// A folder that is to be filled has something in it.
+    #[error("{}: is not empty, and what is there is not to be mixed with what is written", path.display())]
+    FolderInUse {
         /// As the user named it.
         path: PathBuf,
     },
@@ -221,6 +227,12 @@ pub enum Error {
         #[source]
         source: kexec::Error,
     },
+    /// A choice that is the kernel's own.
+    #[error(
+        "--kaslr is for --handoff direct: handed over as kexec does, the kernel chooses its \
+         addresses itself"
+    )]
+    KaslrIsTheKernels,
     /// The plan contradicts itself.
     #[error("{}: no plan", path.display())]
     Plan {
@@ -233,6 +245,15 @@ pub enum Error {
     /// The engine can't be used, or failed before the guest ran.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// The kernel can't be entered directly, and nothing else is wanted.
+    #[error("{}: can't be handed over directly", path.display())]
+    NotDirect {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: job::NotDirect,
+    },
     /// A file is no report of a benchmark.
     #[error("{}: {what}", path.display())]
     BenchReport {
@@ -293,12 +314,15 @@ impl Error {
             | Self::Measure { .. }
             | Self::Inspect { .. }
             | Self::NoSection { .. }
+            | Self::NotDirect { .. }
             | Self::BenchReport { .. }
             | Self::Incomparable { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
+            | Self::KaslrIsTheKernels
             | Self::SameFile { .. }
+            | Self::FolderInUse { .. }
             | Self::BinaryToTerminal { .. }
             | Self::NothingTrusted { .. }
             | Self::List { .. }
@@ -317,6 +341,9 @@ impl Error {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
             }
+            Self::KaslrIsTheKernels => {
+                Some("add --handoff direct, or nokaslr to the command line".into())
+            }
             Self::Verify { source: authenticode::Error::Unsigned { digest }, path } => {
                 let path = path.display();
                 Some(format!(
@@ -328,6 +355,7 @@ impl Error {
                 Some("give --verify the certificate of the signer, or of who vouches for it".into())
             }
             Self::Engine(error) => error.hint(),
+            Self::FolderInUse { .. } => Some("remove it, or name another".into()),
             Self::BinaryToTerminal { .. } => Some("name a file with -o".into()),
             _ => None,
         }

@@ -60,6 +60,7 @@ mod child;
 pub mod cli;
 pub mod commands;
 pub mod console;
+pub mod content;
 pub mod devices;
 pub mod digest;
 pub mod engine;

@@ -80,6 +80,10 @@ pub struct BenchOptions {
     #[arg(long, hide = true, value_name = "IMAGE", requires = "trial_engine")]
     pub trial: Option<PathBuf>,
 
+    /// With --handoff direct
+    #[arg(long, hide = true, requires = "trial")]
+    pub trial_direct: bool,
+
     /// On this engine
     #[arg(long, hide = true, requires = "trial", value_parser = engine)]
     pub trial_engine: Option<Kind>,
@@ -98,8 +102,18 @@ pub struct ExportOptions {
 /// `--arm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum ArmOption {
-    /// ukivm's own hand-off
+    /// ukivm's own hand-off, by --handoff
     Ukivm,
+    /// The same with --handoff direct
+    Direct,
+    /// OVMF, and the UKI's own stub
+    Firmware,
+    /// QEMU's own direct boot: -kernel, -initrd, -append
+    Qemu,
+    /// Firecracker
+    Firecracker,
+    /// Cloud Hypervisor
+    CloudHypervisor,
 }
 
 /// `--until`.

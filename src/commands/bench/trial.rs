@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use crate::{
     bench::{Until, arm::Told, clock},
-    cli::{BenchOptions, EngineOption, JobOptions},
+    cli::{BenchOptions, EngineOption, HandoffOption, JobOptions},
     commands::{print, warn},
     engine::{Engine, Kind, Load},
     error::Error,
@@ -27,7 +27,10 @@ pub(super) fn run(
 ) -> Result<u8, Error> {
     let main_at = clock::now().saturating_sub(nanos(start.elapsed()));
     let mut timeline = Timeline::new(start);
-    let job_options = JobOptions { image: image.to_owned(), ..options.job.clone() };
+    let mut job_options = JobOptions { image: image.to_owned(), ..options.job.clone() };
+    if options.trial_direct {
+        job_options.handoff = HandoffOption::Direct;
+    }
     let machine = job::machine(&job_options)?;
     let job = Job::open(&job_options, &mut |milestone| timeline.note(milestone))?;
     let engine = Engine::choose(match engine {
@@ -37,7 +40,12 @@ pub(super) fn run(
     timeline.note(Milestone::EngineChosen);
     let note = &mut |milestone| timeline.note(milestone);
     let planned = job.plan(&engine.kind.equip(machine), job_options.digest, note)?;
-    warn(&planned.warnings);
+    warn(&planned);
+    if options.trial_direct
+        && let Some(why) = planned.not_direct
+    {
+        return Err(Error::NotDirect { path: job_options.image, source: why });
+    }
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
     let watch = Watch::new(policy(options.until.into()));
