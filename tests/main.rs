@@ -18,6 +18,8 @@ mod boot;
 mod cli;
 /// In what two UKIs differ.
 mod diff;
+/// Kernels that are entered directly.
+mod direct;
 /// Guest memory and CPU state before the first instruction, as files.
 mod dump;
 /// Verdicts on whole kernels that go wrong.

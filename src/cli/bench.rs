@@ -80,6 +80,10 @@ pub struct BenchOptions {
     #[arg(long, hide = true, value_name = "IMAGE", requires = "trial_engine")]
     pub trial: Option<PathBuf>,
 
+    /// With --handoff direct
+    #[arg(long, hide = true, requires = "trial")]
+    pub trial_direct: bool,
+
     /// On this engine
     #[arg(long, hide = true, requires = "trial", value_parser = engine)]
     pub trial_engine: Option<Kind>,
@@ -111,13 +115,15 @@ pub struct ExportOptions {
 /// `--arm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum ArmOption {
-    /// ukivm's own hand-off
+    /// ukivm's own hand-off, by --handoff
     Ukivm,
-    /// A real kexec_file_load(2), from the moment when a first kernel is told to go
+    /// The same with --handoff direct
+    Direct,
+    /// A real kexec_file_load(2), from when a first kernel is told to go to the UKI's
     Kexec,
-    /// The UKI as it is, by UEFI firmware (OVMF in QEMU) and its own stub
+    /// OVMF, and the UKI's own stub
     Firmware,
-    /// QEMU's direct boot
+    /// QEMU's own direct boot: -kernel, -initrd, -append
     Qemu,
     /// Firecracker
     Firecracker,

@@ -5,7 +5,7 @@ use std::env;
 use crate::{
     bench::{
         arm::{Arm, Ukivm},
-        arms,
+        arms::{CloudHypervisor, Firecracker, Firmware, Kexec, Qemu},
     },
     cli::{ArmOption, BenchOptions},
     engine::Kind,
@@ -24,17 +24,17 @@ pub(super) fn arms(options: &BenchOptions, engine: Kind) -> Result<Vec<Box<dyn A
 }
 
 fn make(arm: ArmOption, engine: Kind) -> Result<Box<dyn Arm>, Error> {
-    let program = || {
-        let found = env::current_exe();
-        found.map_err(|source| Error::Host { what: "can't find this program", source })
+    let program = env::current_exe()
+        .map_err(|source| Error::Host { what: "can't find this program", source })?;
+    let arguments = env::args_os().skip(1).collect();
+    let other: Box<dyn Arm> = match arm {
+        ArmOption::Ukivm => Box::new(Ukivm::new(engine, program, arguments)),
+        ArmOption::Direct => Box::new(Ukivm::new(engine, program, arguments).direct()),
+        ArmOption::Kexec => Box::new(Kexec::new(engine, program, arguments)),
+        ArmOption::Firmware => Box::new(Firmware { engine }),
+        ArmOption::Qemu => Box::new(Qemu { engine }),
+        ArmOption::Firecracker => Box::new(Firecracker { engine }),
+        ArmOption::CloudHypervisor => Box::new(CloudHypervisor { engine }),
     };
-    let arguments = || env::args_os().skip(1).collect();
-    Ok(match arm {
-        ArmOption::Ukivm => Box::new(Ukivm::new(engine, program()?, arguments())),
-        ArmOption::Kexec => arms::kexec(engine, program()?, arguments()),
-        ArmOption::Firmware => arms::firmware(engine),
-        ArmOption::Qemu => arms::qemu(engine),
-        ArmOption::Firecracker => arms::firecracker(engine),
-        ArmOption::CloudHypervisor => arms::cloud_hypervisor(engine),
-    })
+    Ok(other)
 }

@@ -9,7 +9,7 @@ use crate::{
         arms::kexec::{Way, boot},
         clock,
     },
-    cli::{BenchOptions, EngineOption, JobOptions, KexecOption},
+    cli::{BenchOptions, EngineOption, HandoffOption, JobOptions, KexecOption},
     commands::{print, warn},
     engine::{Engine, Kind, Load},
     error::Error,
@@ -35,7 +35,10 @@ pub(super) fn run(
         return by_kexec(options, image, engine, (how, start));
     }
     let mut timeline = Timeline::new(start);
-    let job_options = JobOptions { image: image.to_owned(), ..options.job.clone() };
+    let mut job_options = JobOptions { image: image.to_owned(), ..options.job.clone() };
+    if options.trial_direct {
+        job_options.handoff = HandoffOption::Direct;
+    }
     let machine = job::machine(&job_options)?;
     let job = Job::open(&job_options, &mut |milestone| timeline.note(milestone))?;
     let engine = Engine::choose(match engine {
@@ -45,7 +48,12 @@ pub(super) fn run(
     timeline.note(Milestone::EngineChosen);
     let note = &mut |milestone| timeline.note(milestone);
     let planned = job.plan(&engine.kind.equip(machine), job_options.digest, note)?;
-    warn(&planned.warnings);
+    warn(&planned);
+    if options.trial_direct
+        && let Some(why) = planned.not_direct
+    {
+        return Err(Error::NotDirect { path: job_options.image, source: why });
+    }
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
     let watch = Watch::new(policy(options.until.into()));

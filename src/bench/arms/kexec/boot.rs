@@ -25,6 +25,7 @@ use crate::{
         arm::{self, Subject, Until},
         arms::parts::{Inherited, Parts},
     },
+    cli::HandoffOption,
     digest::{Digest, hex},
     engine::{self, Kind, kvm, tcg},
     error::Error,
@@ -60,6 +61,8 @@ pub(crate) struct Way {
 /// Boots `subject` by way of its own kernel.
 pub(crate) fn boot(subject: &Subject, way: Way) -> Result<Told, Error> {
     let host = |source| Error::Host { what: "can't make the first kernel's initrd", source };
+    // The first kernel's, of which nothing is measured.
+    let subject = &Subject { handoff: HandoffOption::Kexec, ..subject.clone() };
     let parts = Parts::of(Job::open(subject, &mut |_| {})?, &machine(subject)?);
     let mut cmdline = parts.job().handed.cmdline.clone();
     if way.is_check {

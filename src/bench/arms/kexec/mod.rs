@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// A real kexec, a process a trial: this program, started again.
 #[derive(Debug)]
-pub(super) struct Kexec {
+pub struct Kexec {
     engine: Kind,
     program: PathBuf,
     arguments: Vec<OsString>,
@@ -51,7 +51,8 @@ pub(super) struct Kexec {
 impl Kexec {
     /// An arm that starts `program` with `arguments`, those of `ukivm bench`, to which
     /// it adds what makes a trial of it.
-    pub(super) fn new(engine: Kind, program: PathBuf, arguments: Vec<OsString>) -> Self {
+    #[must_use]
+    pub fn new(engine: Kind, program: PathBuf, arguments: Vec<OsString>) -> Self {
         Self { engine, program, arguments, checked: Mutex::default() }
     }
 
