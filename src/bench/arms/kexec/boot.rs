@@ -79,7 +79,8 @@ pub(crate) fn boot(subject: &Subject, way: Way) -> Result<Told, Error> {
     let too_long = || host(io::Error::other("a part has more than 4 GiB"));
     let archive = initrd(&files).ok_or_else(too_long)?;
     let wanted = next.as_deref().filter(|_| way.is_check).map(sha256);
-    let told = go(first(parts.into_job(), archive), subject, way, next.map(|next| next.len()))?;
+    let job = first(parts.into_job(), archive);
+    let told = go(&job, subject, way, next.map(|next| next.len()))?;
     Ok(Told { wanted_initrd: wanted.map(|digest| hex(&digest)), ..told })
 }
 
@@ -94,11 +95,11 @@ fn first(mut job: Job, archive: Vec<u8>) -> Job {
 }
 
 /// Boots the first kernel, and gives what was seen of both.
-fn go(job: Job, subject: &Subject, way: Way, initrd: Option<usize>) -> Result<Told, Error> {
+fn go(job: &Job, subject: &Subject, way: Way, initrd: Option<usize>) -> Result<Told, Error> {
     let console = |source| Error::Host { what: "can't set up the console", source };
     let machine = way.engine.equip(machine(subject)?);
     let planned = job.plan(&machine, false, &mut |_| {})?;
-    let guest = Guest::load(way.engine, &planned, &job).map_err(Error::Engine)?;
+    let guest = Guest::load(way.engine, &planned, job).map_err(Error::Engine)?;
     let look = initrd.filter(|_| way.is_check).map(|len| (guest.reader(), len as u64));
     let recorder = Arc::new(Recorder::new(way.until, look));
     let observer: Arc<dyn Observer> = Arc::clone(&recorder) as _;

@@ -117,13 +117,12 @@ impl Observer for Recorder {
 /// The digest of the `len` bytes that a kernel says are its initrd, in whole pages.
 fn digest_at(found: GuestRange, len: u64, read: &ReadGuest) -> io::Result<Digest> {
     let range = GuestRange::new(found.start(), len);
-    match range.filter(|range| align_up(range.end(), PAGE) == Some(found.end())) {
-        Some(range) => digest::of_memory(&[range], read),
-        None => {
-            let message = format!("its initrd is at {found}, which are not {len:#x} bytes");
-            Err(io::Error::other(message))
-        }
-    }
+    let range = range.filter(|range| align_up(range.end(), PAGE) == Some(found.end()));
+    let other = || {
+        let message = format!("its initrd is at {found}, which are not {len:#x} bytes");
+        io::Error::other(message)
+    };
+    digest::of_memory(&[range.ok_or_else(other)?], read)
 }
 
 /// Where a kernel says that its initrd is. arch/x86/kernel/setup.c, `reserve_initrd`.

@@ -147,14 +147,12 @@ impl Told {
         if let Some(how) = self.finding.clone() {
             return Err(Error::End { how, console: console() });
         }
-        match (self.jump, self.starts.clone()) {
-            (Some(jump), Some(starts)) => Ok((jump, starts)),
-            _ => {
-                let how = self.end.as_ref().map_or_else(String::new, |end| format!(" ({end})"));
-                let how = format!("the first kernel did not go to the next{how}");
-                Err(Error::End { how, console: console() })
-            }
+        if let (Some(jump), Some(starts)) = (self.jump, self.starts.clone()) {
+            return Ok((jump, starts));
         }
+        let how = self.end.as_ref().map_or_else(String::new, |end| format!(" ({end})"));
+        let how = format!("the first kernel did not go to the next{how}");
+        Err(Error::End { how, console: console() })
     }
 
     /// The release that the second kernel said, if it did: the UKI's.
