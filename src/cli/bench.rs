@@ -97,6 +97,18 @@ pub struct ExportOptions {
     /// schema)
     #[arg(long = "export-json", value_name = "FILE")]
     pub json: Option<PathBuf>,
+
+    /// Write a line for each phase of each boot to FILE, as comma-separated values
+    #[arg(long = "export-csv", value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+
+    /// Write the tables to FILE in Markdown
+    #[arg(long = "export-markdown", value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+
+    /// Write one page to FILE that needs nothing else: phases and distributions drawn
+    #[arg(long = "export-html", value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// `--arm`.
