@@ -124,41 +124,41 @@ mod tests {
         Log::new().instructions(100).write().instructions(u32::try_from(AFTER_MARK).unwrap())
     }
 
-    fn counts(log: Vec<u8>, console: &[u8], sleeps: usize) -> Result<Counts, Error> {
-        Counts::new(&log, console.to_vec(), sleeps)
+    fn counts(log: &[u8], console: &[u8], sleeps: usize) -> Result<Counts, Error> {
+        Counts::new(log, console.to_vec(), sleeps)
     }
 
     #[test]
     fn each_byte_has_its_count_from_the_first_instruction_on() {
         let log = entered().instructions(3).write().instructions(2).write().write().end();
-        let counts = counts(log, b"ok", 2).unwrap();
+        let counts = counts(&log, b"ok", 2).unwrap();
         assert_eq!(counts.console().collect::<Vec<_>>(), [(b'o', 3), (b'k', 5)]);
         assert_eq!(counts.power_off(), Some(5));
     }
 
     #[test]
     fn a_guest_that_says_nothing_has_no_counts() {
-        let counts = counts(entered().instructions(9).end(), b"", 1).unwrap();
+        let counts = counts(&entered().instructions(9).end(), b"", 1).unwrap();
         assert_eq!(counts.console().len(), 0);
         assert_eq!(counts.power_off(), None);
     }
 
     #[test]
     fn a_kernel_that_was_not_entered_is_told() {
-        assert_eq!(counts(Log::new().end(), b"", 0), Err(Error::NotEntered));
-        assert_eq!(counts(entered().end(), b"", 0), Err(Error::NotEntered));
+        assert_eq!(counts(&Log::new().end(), b"", 0), Err(Error::NotEntered));
+        assert_eq!(counts(&entered().end(), b"", 0), Err(Error::NotEntered));
     }
 
     #[test]
     fn a_log_with_other_writes_is_refused() {
         let log = entered().write().write().end();
-        let error = counts(log, b"a", 1).unwrap_err();
+        let error = counts(&log, b"a", 1).unwrap_err();
         assert_eq!(error, Error::Writes { logged: 2, written: 1 });
     }
 
     #[test]
     fn a_byte_that_was_not_taken_at_once_is_refused() {
         let log = entered().write().event(22, &[0xff; 8]).end();
-        assert_eq!(counts(log, b"ab", 1), Err(Error::Overrun { byte: 1 }));
+        assert_eq!(counts(&log, b"ab", 1), Err(Error::Overrun { byte: 1 }));
     }
 }
