@@ -162,6 +162,14 @@ pub struct PlanOptions {
     #[arg(long, value_enum, default_value_t = BoardOption::Kvm)]
     pub engine: BoardOption,
 
+    /// Write guest memory and CPU state to files in DIR, which must be empty or not be there
+    ///
+    /// A file for each range of memory that is not zero, cpu.json, map.json, and SHA256SUMS over
+    /// them, whose own SHA-256 is shown. It is the same on every host. Without --rng-seed the
+    /// seed is 32 zeros.
+    #[arg(long, value_name = "DIR")]
+    pub dump: Option<PathBuf>,
+
     /// Print JSON, or write it to FILE
     #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
     #[arg(default_missing_value = STANDARD_OUTPUT)]

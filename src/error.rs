@@ -54,6 +54,12 @@ pub enum Error {
         /// As the user named it.
         path: PathBuf,
     },
+    /// A folder that is to be filled has something in it.
+    #[error("{}: is not empty, and what is there is not to be mixed with what is written", path.display())]
+    FolderInUse {
+        /// As the user named it.
+        path: PathBuf,
+    },
     /// A System.map can't be used.
     #[error("{}", path.display())]
     SystemMap {
@@ -281,6 +287,7 @@ impl Error {
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
             | Self::SameFile { .. }
+            | Self::FolderInUse { .. }
             | Self::BinaryToTerminal { .. }
             | Self::NothingTrusted { .. }
             | Self::List { .. }
@@ -310,6 +317,7 @@ impl Error {
                 Some("give --verify the certificate of the signer, or of who vouches for it".into())
             }
             Self::Engine(error) => error.hint(),
+            Self::FolderInUse { .. } => Some("remove it, or name another".into()),
             Self::BinaryToTerminal { .. } => Some("name a file with -o".into()),
             _ => None,
         }

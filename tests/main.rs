@@ -16,6 +16,8 @@ mod boot;
 mod cli;
 /// In what two UKIs differ.
 mod diff;
+/// Guest memory and CPU state before the first instruction, as files.
+mod dump;
 /// Verdicts on whole kernels that go wrong.
 mod faults;
 /// The same UKIs by firmware and systemd-stub, and without.

@@ -37,7 +37,7 @@ impl<'a> Case<'a> {
     /// Runs the probe on `engine`, without regard to how that ends.
     fn run(&self, engine: &str) -> (Scratch, Ran) {
         let scratch = Scratch::new();
-        let mut uki = probe_uki(self.cpus).section(".cmdline", CMDLINE);
+        let mut uki = probe_uki().section(".cmdline", CMDLINE);
         if self.initrd {
             uki = uki.section(".initrd", initrd());
         }

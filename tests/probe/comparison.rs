@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use firmware_less::{handoff::kexec::DIGEST_OF_NOTHING, range::PAGE};
 use sha2::{Digest as _, Sha256};
 use ukivm::digest::hex;
+use ukivm_guests::machine::{ACPI_WINDOW, PURGATORY_DIGEST, PURGATORY_REGIONS};
 
 use super::planned::Planned;
-use crate::support::probe::{ACPI_WINDOW, PURGATORY_DIGEST, PURGATORY_REGIONS, Report};
+use crate::support::probe::Report;
 
 /// Reported numbers, and where the plan's JSON has them.
 const NUMBERS: [(&str, &str); 45] = [
@@ -177,6 +178,7 @@ impl<'a> Comparison<'a> {
     pub(super) fn others(&mut self, cpus: u32) {
         self.number("entries", 1);
         self.number("started_before", 0);
+        self.number("others", u64::from(cpus - 1));
         self.number("started", u64::from(cpus - 1));
         if cpus > 1 {
             let msrs = self.planned.plan.cpu().msrs;

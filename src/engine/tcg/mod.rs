@@ -14,7 +14,6 @@
 
 mod arguments;
 mod channels;
-mod child;
 pub mod count;
 mod crash;
 mod ending;
@@ -42,7 +41,6 @@ use firmware_less::{
 
 use self::{
     channels::{Channels, QemuEnds},
-    child::Child,
     count::Counts,
     crash::Named,
     serial::SerialInput,
@@ -55,6 +53,7 @@ pub use self::{
     rom::Error as StateError,
 };
 use crate::{
+    child::Child,
     files::Files,
     outcome::{End, Outcome},
     session::{Input, Session},

@@ -10,13 +10,13 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{
     channels::Channels,
-    child::Child,
     crash::{self, Dump},
     ending,
     qmp::{self, Lines, Message},
     reset_log,
 };
 use crate::{
+    child::Child,
     outcome::{End, ResetBy, Sample},
     session::{Milestone, Session},
 };

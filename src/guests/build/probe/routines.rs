@@ -1,14 +1,14 @@
 //! What the probe calls again and again: printing, and the digest.
 
-use firmware_less::machine::port;
 use iced_x86::code_asm::*;
 
 use super::{Assembled, scratch, sha256};
+use crate::machine::SERIAL;
 
 /// Registers of a 16550, and bits in them.
-const FIFO_CONTROL: u32 = port::SERIAL as u32 + 2;
+const FIFO_CONTROL: u32 = SERIAL as u32 + 2;
 const FIFO_ENABLE: u32 = 1;
-const LINE_STATUS: u32 = port::SERIAL as u32 + 5;
+const LINE_STATUS: u32 = SERIAL as u32 + 5;
 const TRANSMITTER_EMPTY: i32 = 1 << 5;
 const ALL_SENT: i32 = 1 << 6;
 /// What an empty transmitter takes at once.
@@ -205,7 +205,7 @@ impl Routines {
     fn emit_flush(&mut self, a: &mut CodeAssembler) -> Assembled {
         a.set_label(&mut self.flush)?;
         wait_for(a, TRANSMITTER_EMPTY)?;
-        a.mov(edx, u32::from(port::SERIAL))?;
+        a.mov(edx, u32::from(SERIAL))?;
         a.push(rsi)?;
         a.push(rcx)?;
         a.mov(rsi, scratch::OUTPUT)?;

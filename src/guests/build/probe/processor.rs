@@ -1,9 +1,9 @@
 //! The processor's registers as the first instruction finds them.
 
-use firmware_less::machine::LAPIC;
 use iced_x86::code_asm::*;
 
 use super::{Assembled, Log, scratch};
+use crate::machine::LAPIC;
 
 /// Model-specific registers by number. Intel SDM vol. 4, 2.1.
 const MSRS: [(&str, u32); 6] = [
@@ -46,7 +46,7 @@ pub(super) fn keep(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
     keep_fpu(a, log)?;
     map_lapic(a)?;
     for (name, register) in LAPIC_REGISTERS {
-        a.mov(rbx, LAPIC.start() + register)?;
+        a.mov(rbx, LAPIC + register)?;
         a.mov(eax, dword_ptr(rbx))?;
         log.rax(a, name)?;
     }
@@ -151,7 +151,7 @@ fn map_lapic(a: &mut CodeAssembler) -> Assembled {
     const TABLE: i32 = 0x63;
     /// Present, writable, not cached, large.
     const DEVICE: u64 = 0x9b;
-    const LAPIC_SLOT: i32 = (LAPIC.start() >> 21 & 511) as i32;
+    const LAPIC_SLOT: i32 = (LAPIC >> 21 & 511) as i32;
 
     let mut four_levels = a.create_label();
     // The table at RSI to RDI, which goes on behind it.
@@ -178,7 +178,7 @@ fn map_lapic(a: &mut CodeAssembler) -> Assembled {
     copy_next(a)?;
     a.lea(rax, ptr(rdi + TABLE))?;
     a.mov(qword_ptr(rdi - PAGE + 3 * 8), rax)?;
-    a.mov(rax, (LAPIC.start() & !0x1f_ffff) | DEVICE)?;
+    a.mov(rax, (LAPIC & !0x1f_ffff) | DEVICE)?;
     a.mov(qword_ptr(rdi + LAPIC_SLOT * 8), rax)?;
     a.mov(rax, scratch::PAGE_TABLES)?;
     a.mov(cr3, rax)

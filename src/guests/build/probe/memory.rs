@@ -3,16 +3,9 @@
 use iced_x86::code_asm::*;
 
 use super::{Assembled, Log, Routines, scratch};
-
-/// Bytes hashed from the RSDP on: all ACPI tables, and zeros behind them.
-pub(crate) const ACPI_WINDOW: u64 = 0x1000;
-
-/// Where purgatory ends its stack, has its table of hashed regions, and the
-/// digest; from its start on.
-const PURGATORY_STACK_END: i32 = 0x3000;
-pub(crate) const PURGATORY_REGIONS: u64 = 0x30e0;
-const PURGATORY_REGION_COUNT: u64 = 16;
-pub(crate) const PURGATORY_DIGEST: u64 = PURGATORY_REGIONS + 16 * PURGATORY_REGION_COUNT;
+use crate::machine::{
+    ACPI_WINDOW, PURGATORY_DIGEST, PURGATORY_REGION_COUNT, PURGATORY_REGIONS, PURGATORY_STACK_END,
+};
 
 /// Fields of `boot_params`, with their upper halves.
 /// Documentation/arch/x86/zero-page.rst.
@@ -100,18 +93,20 @@ fn initrd(a: &mut CodeAssembler, routines: &Routines) -> Assembled {
 /// Purgatory's table and digest as it left them, and the digest of what the
 /// table names now.
 fn purgatory(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled {
-    let offset = |place: u64| i32::try_from(place).expect("a small offset");
+    let offset = |place: u64| {
+        i32::try_from(place.cast_signed() - PURGATORY_STACK_END.cast_signed()).expect("near RSP")
+    };
     a.mov(rax, qword_ptr(log.of("rsp")))?;
-    a.lea(rsi, ptr(rax - PURGATORY_STACK_END + offset(PURGATORY_REGIONS)))?;
+    a.lea(rsi, ptr(rax + offset(PURGATORY_REGIONS)))?;
     a.mov(rcx, PURGATORY_DIGEST - PURGATORY_REGIONS)?;
     routines.bytes(a, "regions")?;
     a.mov(rax, qword_ptr(log.of("rsp")))?;
-    a.lea(rsi, ptr(rax - PURGATORY_STACK_END + offset(PURGATORY_DIGEST)))?;
+    a.lea(rsi, ptr(rax + offset(PURGATORY_DIGEST)))?;
     a.mov(ecx, 32)?;
     routines.bytes(a, "digest")?;
     routines.hash_start(a)?;
     for region in 0..PURGATORY_REGION_COUNT {
-        let entry = offset(PURGATORY_REGIONS + 16 * region) - PURGATORY_STACK_END;
+        let entry = offset(PURGATORY_REGIONS + 16 * region);
         a.mov(rax, qword_ptr(log.of("rsp")))?;
         a.mov(rsi, qword_ptr(rax + entry))?;
         a.mov(rcx, qword_ptr(rax + entry + 8))?;

@@ -1,0 +1,116 @@
+//! A kernel that reports over the serial port what it was handed, and powers off.
+//!
+//! A line for each thing, `probe: NAME=HEX`: numbers with 16 digits, memory byte
+//! by byte as it lies, digests (SHA-256) likewise. The last line is `probe: end=`.
+//!
+//! It writes to low memory that no plan uses, and nowhere else, so all that it
+//! was handed stays as it was.
+
+mod memory;
+mod others;
+mod processor;
+mod routines;
+mod sha256;
+
+use iced_x86::code_asm::*;
+
+use super::{
+    Assembled, assemble,
+    machine::{SCRATCH_END, SLEEP_CONTROL, SLEEP_CONTROL_S5},
+};
+use routines::Routines;
+
+/// What the probe writes to.
+mod scratch {
+    /// Values kept, eight bytes each.
+    pub(super) const LOG: u64 = 0x1000;
+    pub(super) const LOG_END: u64 = 0x1700;
+    /// What SGDT and SIDT store.
+    pub(super) const TABLE: u64 = 0x1700;
+    /// The `setup_data` being reported.
+    pub(super) const NODE: u64 = 0x1710;
+    /// SHA-256: state, message schedule, last blocks, bytes hashed.
+    pub(super) const STATE: u64 = 0x1800;
+    pub(super) const SCHEDULE: u64 = 0x1820;
+    pub(super) const BLOCKS: u64 = 0x1860;
+    pub(super) const HASHED: u64 = 0x18e0;
+    /// How many vCPUs came to the entry, how many were started by an interrupt.
+    pub(super) const ENTRIES: u64 = 0x1900;
+    pub(super) const STARTED: u64 = 0x1908;
+    /// Characters not yet printed, and how many there are.
+    pub(super) const OUTPUT: u64 = 0x1910;
+    pub(super) const FILLED: u64 = 0x1920;
+    /// MSRs of a vCPU that was started.
+    pub(super) const OTHER_MSRS: u64 = 0x1930;
+    /// How many vCPUs there are beside the one that boots.
+    pub(super) const OTHERS: u64 = 0x1940;
+    /// What FXSAVE stores.
+    pub(super) const FXSAVE: u64 = 0x1a00;
+    /// Where started vCPUs begin.
+    pub(super) const TRAMPOLINE: u64 = 0x2000;
+    /// Up to four page tables.
+    pub(super) const PAGE_TABLES: u64 = 0x3000;
+    pub(super) const STACK_END: u64 = 0x9000;
+}
+const _: () = assert!(scratch::STACK_END <= SCRATCH_END, "no other memory is the probe's");
+
+/// The probe's bytes.
+pub(crate) fn code() -> Vec<u8> {
+    assemble(64, probe)
+}
+
+fn probe(a: &mut CodeAssembler) -> Assembled {
+    let mut routines = Routines::new(a);
+    let mut log = Log::default();
+    processor::keep(a, &mut log)?;
+    Routines::start_printing(a)?;
+    log.report(a, &routines)?;
+    memory::report(a, &routines, &log)?;
+    others::start(a, &routines)?;
+    routines.text(a, "\nprobe: end=\n")?;
+    routines.end_printing(a)?;
+    a.mov(edx, u32::from(SLEEP_CONTROL))?;
+    a.mov(eax, u32::from(SLEEP_CONTROL_S5))?;
+    a.out(dx, al)?;
+    a.hlt()?;
+    routines.emit(a)?;
+    others::trampoline(a, &mut routines)
+}
+
+/// Values kept to be reported later.
+#[derive(Default)]
+struct Log {
+    names: Vec<&'static str>,
+}
+
+impl Log {
+    /// A place for that value.
+    fn slot(&mut self, name: &'static str) -> u64 {
+        self.names.push(name);
+        let slot = Self::place(self.names.len() - 1);
+        assert!(slot < scratch::LOG_END, "too much to keep");
+        slot
+    }
+
+    /// Keeps RAX.
+    fn rax(&mut self, a: &mut CodeAssembler, name: &'static str) -> Assembled {
+        a.mov(qword_ptr(self.slot(name)), rax)
+    }
+
+    /// Where that value is kept.
+    fn of(&self, name: &str) -> u64 {
+        let at = self.names.iter().position(|other| *other == name);
+        Self::place(at.unwrap_or_else(|| panic!("{name} was not kept")))
+    }
+
+    fn place(at: usize) -> u64 {
+        scratch::LOG + 8 * u64::try_from(at).expect("a small number")
+    }
+
+    fn report(&self, a: &mut CodeAssembler, routines: &Routines) -> Assembled {
+        for name in &self.names {
+            routines.number(a, name, self.of(name))?;
+        }
+        Ok(())
+    }
+}
