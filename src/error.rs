@@ -239,6 +239,22 @@ pub enum Error {
     /// The engine can't be used, or failed before the guest ran.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// A file is no report of a benchmark.
+    #[error("{}: {what}", path.display())]
+    BenchReport {
+        /// As the user named it.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An earlier report can't be compared with.
+    #[error("{}: can't be compared with: {why}", path.display())]
+    Incomparable {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// The host refused something every process may do.
     #[error("{what}")]
     Host {
@@ -283,6 +299,8 @@ impl Error {
             | Self::Measure { .. }
             | Self::Inspect { .. }
             | Self::NoSection { .. }
+            | Self::BenchReport { .. }
+            | Self::Incomparable { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)

@@ -30,6 +30,7 @@ use crate::{
     error::Error,
     files::{Files, OpenFile},
     messages::say,
+    timeline::Milestone,
     verify::{self, Origin},
 };
 
@@ -51,8 +52,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// Opens and reads what `options` name.
-    pub fn open(options: &JobOptions) -> Result<Self, Error> {
+    /// Opens and reads what `options` name. `mark` is told of milestones.
+    pub fn open(options: &JobOptions, mark: &mut dyn FnMut(Milestone)) -> Result<Self, Error> {
         let mut files = Opening::new(verify::trust(&options.verify)?);
         files.uki(options)?;
         let choice = handed::Choice {
@@ -66,15 +67,23 @@ impl Job {
             enforced: files.trust.is_some(),
         };
         let Opening { files, verified, .. } = files;
+        mark(Milestone::FilesOpened);
         let reading = options.handed.reading();
         let Accepted { uki, handed, kernel } = Accepted::read(files.uki(), reading, &choice)
             .map_err(|refusal| refused(files.uki(), refusal, &choice))?;
         let kexec = kexec::Options { flavour: options.flavour.into(), seed: seed(options)? };
+        mark(Milestone::ImageParsed);
         Ok(Self { files, verified, uki, handed, kernel, kexec })
     }
 
-    /// The plan for `machine`, sealed with a digest if that is wanted.
-    pub fn plan(&self, machine: &Machine, with_digest: bool) -> Result<Planned, Error> {
+    /// The plan for `machine`, sealed with a digest if that is wanted. `mark` is told
+    /// of milestones.
+    pub fn plan(
+        &self,
+        machine: &Machine,
+        with_digest: bool,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<Planned, Error> {
         let path = || self.files.uki().path.clone();
         let platform = Platform::of(machine);
         let kexec = Kexec::new(machine, platform, &self.kernel, &self.handed, &self.kexec)
@@ -83,7 +92,11 @@ impl Job {
         let digested = kexec.digested().iter().map(|part| part.range).collect();
         let digest =
             with_digest.then(|| digest::of_sources(kexec.digested(), &self.files)).transpose()?;
+        if with_digest {
+            mark(Milestone::SourcesDigested);
+        }
         let plan = kexec.plan(digest).map_err(|source| Error::Plan { path: path(), source })?;
+        mark(Milestone::Planned);
         Ok(Planned { plan, digest, digested, warnings })
     }
 }

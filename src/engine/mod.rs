@@ -209,7 +209,7 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
         let vm = maker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         loaded.and(vm)
     })?;
-    verify(load, |range, see| memory.read_memory(range, see).map_err(io::Error::other))?;
+    verify(load, session, |range, see| memory.read_memory(range, see).map_err(io::Error::other))?;
     Ok(vm.ready(load.plan)?.run(session)?)
 }
 
@@ -218,16 +218,18 @@ fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     session.mark(Milestone::VmCreated);
     let loaded = vm.load(load.plan, load.files)?;
     session.mark(Milestone::MemoryLoaded);
-    verify(load, |range, see| loaded.read_memory(range, see))?;
+    verify(load, session, |range, see| loaded.read_memory(range, see))?;
     Ok(loaded.run(session)?)
 }
 
 /// Compares guest memory with the digest of what was to be placed.
 fn verify(
     load: &Load<'_>,
+    session: &Session,
     read: impl FnMut(GuestRange, &mut dyn FnMut(&[u8])) -> io::Result<()>,
 ) -> Result<(), Error> {
     let Some((ranges, wanted)) = load.digest else { return Ok(()) };
     let found = digest::of_memory(ranges, read).map_err(Error::ReadBack)?;
+    session.mark(Milestone::MemoryVerified);
     if found == wanted { Ok(()) } else { Err(Error::Digest { found, wanted }) }
 }

@@ -30,7 +30,7 @@ pub use summary::{Outlier, Summary};
 
 /// The number as a float: exact up to 2^53, which is 104 days of nanoseconds.
 #[expect(clippy::cast_precision_loss, reason = "16 digits are more than any clock's")]
-fn float(value: u64) -> f64 {
+pub(crate) fn float(value: u64) -> f64 {
     value as f64
 }
 
@@ -57,6 +57,13 @@ fn quantile(sorted: &[f64], place: f64) -> f64 {
 /// The middle of `sorted`.
 fn median(sorted: &[f64]) -> f64 {
     quantile(sorted, 0.5)
+}
+
+/// The middle of `values`; none where there are none.
+pub(super) fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty()).then(|| median(&sorted))
 }
 
 /// `value` without its fraction; it is not negative.

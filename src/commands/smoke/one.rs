@@ -61,8 +61,7 @@ impl One<'_> {
         let mut timeline = Timeline::new(self.start);
         let options = JobOptions { image: self.image.to_owned(), ..self.options.job.clone() };
         let machine = job::machine(&options)?;
-        let job = Job::open(&options)?;
-        timeline.mark(Milestone::ImageParsed);
+        let job = Job::open(&options, &mut |milestone| timeline.note(milestone))?;
         let engine = match Engine::choose(self.options.engine) {
             Err(error) if self.options.skip_without_engine => {
                 let image = self.image.display().to_string();
@@ -71,9 +70,11 @@ impl One<'_> {
             }
             chosen => chosen?,
         };
+        timeline.note(Milestone::EngineChosen);
         say(&format!("engine {} ({})", engine.kind, engine.reason));
         crate::commands::tell(&job);
-        let planned = job.plan(&engine.kind.equip(machine), options.digest)?;
+        let note = &mut |milestone| timeline.note(milestone);
+        let planned = job.plan(&engine.kind.equip(machine), options.digest, note)?;
         warn(&planned.warnings);
         let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
         let load = Load { plan: &planned.plan, files: &job.files, digest };

@@ -1,0 +1,31 @@
+//! The arms that are asked for.
+
+use std::env;
+
+use crate::{
+    bench::arm::{Arm, Ukivm},
+    cli::{ArmOption, BenchOptions},
+    engine::Kind,
+    error::Error,
+};
+
+/// Each arm once, in the order of the options.
+pub(super) fn arms(options: &BenchOptions, engine: Kind) -> Result<Vec<Box<dyn Arm>>, Error> {
+    let mut wanted: Vec<ArmOption> = Vec::new();
+    for arm in &options.arm {
+        if !wanted.contains(arm) {
+            wanted.push(*arm);
+        }
+    }
+    wanted.into_iter().map(|arm| make(arm, engine)).collect()
+}
+
+fn make(arm: ArmOption, engine: Kind) -> Result<Box<dyn Arm>, Error> {
+    match arm {
+        ArmOption::Ukivm => {
+            let program = env::current_exe()
+                .map_err(|source| Error::Host { what: "can't find this program", source })?;
+            Ok(Box::new(Ukivm::new(engine, program, env::args_os().skip(1).collect())))
+        }
+    }
+}
