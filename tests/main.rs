@@ -14,6 +14,8 @@ mod action;
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// `ukivm bench --count`, to the instruction.
+mod count;
 /// In what two UKIs differ.
 mod diff;
 /// Guest memory and CPU state before the first instruction, as files.

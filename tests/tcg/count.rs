@@ -7,7 +7,7 @@ use iced_x86::{IcedError, code_asm::*};
 use ukivm::{
     engine::tcg::{Counted, Vm, count},
     files::Files,
-    outcome::End,
+    outcome::{End, ResetBy},
 };
 
 use super::{
@@ -46,7 +46,7 @@ fn each_byte_is_told_with_the_instructions_that_were_executed_for_it() {
     let counts = counted.counts.unwrap();
     let console: Vec<_> = counts.console().collect();
     assert_eq!(console, [(b'a', 3), (b'b', 13), (b'c', 1013)]);
-    assert_eq!(counts.power_off(), Some(1016));
+    assert_eq!(counts.executed(), 1016);
 }
 
 /// Spends as many rounds of two instructions as it is told, and says so.
@@ -117,6 +117,22 @@ fn a_guest_that_is_ended_from_outside_has_been_counted_until_then() {
     let counted = vm.count(&session(Duration::from_millis(500))).unwrap();
     assert_eq!(counted.outcome.end, End::TimeLimit);
     assert_eq!(counted.counts.unwrap().console().collect::<Vec<_>>(), [(b'.', 3)]);
+}
+
+#[test]
+fn a_reset_is_the_last_instruction_that_is_counted() {
+    if !have_qemu("a_reset_is_the_last_instruction_that_is_counted") {
+        return;
+    }
+    for (port, value) in [(port::RESET, 6), (0x64, 0xfe)] {
+        let counted = count(|a| {
+            out(a, port::SERIAL, b'.')?;
+            out(a, port, value)?;
+            stop(a)
+        });
+        assert_eq!(counted.outcome.end, End::Reset { by: ResetBy::Unknown });
+        assert_eq!(counted.counts.unwrap().executed(), 6, "port {port:#x}");
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::os::fd::RawFd;
 
 use firmware_less::machine::{Machine, port};
 
+use super::count;
+
 /// The numbers of the files that QEMU inherits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Numbers {
@@ -22,8 +24,8 @@ pub(super) struct Numbers {
 pub(super) struct CountingNumbers {
     /// The replay log.
     pub(super) replay: RawFd,
-    /// What is written to the sleep control register.
-    pub(super) sleep: RawFd,
+    /// What is written to the port of the mark.
+    pub(super) mark: RawFd,
 }
 
 /// QEMU's arguments for `machine`: a CPU, the few devices that the guest is
@@ -69,19 +71,15 @@ pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<S
     for (id, port) in [("exit", port::EXIT), ("milestone", port::MILESTONE)] {
         add("-device", format!("isa-debugcon,iobase={port:#x},readback=0xff,chardev={id}"));
     }
-    match numbers.counting {
-        None => {
-            add("-device", format!("isa-debug-exit,iobase={:#x},iosize=1", port::SLEEP_CONTROL));
-        }
+    if let Some(CountingNumbers { mark, .. }) = numbers.counting {
         // The only debug console whose writes the replay log has is that of this option,
         // which has no port of its own and wants this name for its other end.
-        Some(CountingNumbers { sleep, .. }) => {
-            add("-chardev", format!("socket,id=debugcon,fd={sleep}"));
-            add("-debugcon", "chardev:debugcon".to_owned());
-            add("-global", format!("isa-debugcon.iobase={:#x}", port::SLEEP_CONTROL));
-            add("-global", "isa-debugcon.readback=0".to_owned());
-        }
+        add("-chardev", format!("socket,id=debugcon,fd={mark}"));
+        add("-debugcon", "chardev:debugcon".to_owned());
+        add("-global", format!("isa-debugcon.iobase={:#x}", count::MARK));
+        add("-global", "isa-debugcon.readback=0xff".to_owned());
     }
+    add("-device", format!("isa-debug-exit,iobase={:#x},iosize=1", port::SLEEP_CONTROL));
     add("-device", format!("pvpanic,ioport={:#x}", port::PVPANIC));
 
     add("-action", "reboot=shutdown,shutdown=pause,panic=none".to_owned());
@@ -145,18 +143,17 @@ mod tests {
 
     #[test]
     fn a_counted_qemu_takes_nothing_from_the_host() {
-        let counting = Some(CountingNumbers { replay: 9, sleep: 10 });
+        let counting = Some(CountingNumbers { replay: 9, mark: 10 });
         let machine = Machine::new(1 << 30, 1).unwrap();
         let arguments = arguments(&machine, "max", Numbers { counting, ..NUMBERS }).join(" ");
         for options in [
             "-accel tcg,thread=single -icount shift=0,sleep=off,rr=record,rrfile=/proc/self/fd/9 \
              -rtc base=2026-01-01T00:00:00,clock=vm -seed 1 ",
             "-chardev socket,id=debugcon,fd=10 -debugcon chardev:debugcon \
-             -global isa-debugcon.iobase=0x520 -global isa-debugcon.readback=0 ",
+             -global isa-debugcon.iobase=0xf6 -global isa-debugcon.readback=0xff ",
         ] {
             assert!(arguments.contains(options), "{arguments}");
         }
-        assert!(!arguments.contains("isa-debug-exit"));
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub(super) struct Channels {
 /// Our ends of what only a counted run has.
 #[derive(Debug)]
 pub(super) struct Counting {
-    /// What is written to the sleep control register.
-    pub(super) sleep: UnixStream,
+    /// What is written to the port of the mark.
+    pub(super) mark: UnixStream,
     /// The replay log.
     replay: File,
 }
@@ -123,13 +123,13 @@ impl Channels {
 const COUNTED_PIPE: usize = 1 << 20;
 
 fn counting(give: &mut dyn FnMut(OwnedFd) -> RawFd) -> Result<(Counting, CountingNumbers), Error> {
-    let (sleep, their_sleep) = pair("a sleep control socket")?;
+    let (mark, their_mark) = pair("a socket for the mark")?;
     let replay = made("QEMU's replay log", anonymous_file())?;
     let numbers = CountingNumbers {
         replay: give(made("QEMU's replay log", replay.try_clone())?.into()),
-        sleep: give(their_sleep.into()),
+        mark: give(their_mark.into()),
     };
-    Ok((Counting { sleep, replay }, numbers))
+    Ok((Counting { mark, replay }, numbers))
 }
 
 /// Two ends that tell that a session is over: the one can be read when the

@@ -34,19 +34,19 @@ use std::{io, sync::Arc, thread};
 
 use firmware_less::{
     cpu_state::CpuState,
-    machine::{Machine, port},
+    machine::Machine,
     plan::{BootPlan, Content, FileSlice, Placement},
     range::GuestRange,
 };
 
 use self::{
     channels::{Channels, QemuEnds},
-    count::Counts,
     crash::Named,
     serial::SerialInput,
     watch::{Seen, Watch},
 };
 pub use self::{
+    count::Counts,
     error::Error,
     memory::Memory,
     qemu::{OVERRIDE, QemuFound, installed, qemu},
@@ -179,7 +179,7 @@ impl LoadedVm {
     /// on QEMU's version, and on nothing else.
     pub fn count(self, session: &Session) -> Result<Counted, Error> {
         count::check(self.machine.cpus())?;
-        let rom = rom::boot_rom(&self.cpu, Some(port::SLEEP_CONTROL))?;
+        let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
         let (channels, ends) = Channels::open(&self.memory, &rom, true)?;
         let mut console = Vec::new();
         let seen = self.boot(session, &channels, ends, &mut |bytes| {
@@ -190,7 +190,7 @@ impl LoadedVm {
             session.output(bytes);
         })?;
         let log = channels.replay_log().map_err(Error::ReplayLog)?;
-        let counts = Counts::new(&log, console, seen.sleeps);
+        let counts = Counts::new(&log, console, seen.marks);
         Ok(Counted { outcome: self.outcome(session, &seen), counts })
     }
 

@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::{
     channels::Channels,
     crash::{self, Dump},
-    ending,
     qmp::{self, Lines, Message},
     reset_log,
 };
@@ -38,9 +37,8 @@ pub(super) struct Seen {
     pub(super) end: Option<End>,
     /// Registers and code at that moment, where they are of interest.
     pub(super) dump: Dump,
-    /// How often a counted run's sleep control register was written, by its ROM the
-    /// first time.
-    pub(super) sleeps: usize,
+    /// How many bytes were written to the port of the mark, by the ROM the first.
+    pub(super) marks: usize,
 }
 
 /// A running QEMU and the session it runs for.
@@ -71,7 +69,7 @@ pub(super) struct Watch<'a> {
 enum Source {
     ExitPort,
     MilestonePort,
-    SleepControl,
+    Mark,
     Qmp,
     SessionOver,
 }
@@ -104,10 +102,10 @@ impl<'a> Watch<'a> {
     /// Acts on what QEMU says until it has closed its channels, which it does by
     /// ending.
     pub(super) fn run(mut self) -> Seen {
-        use Source::{ExitPort, MilestonePort, Qmp, SessionOver, SleepControl};
+        use Source::{ExitPort, Mark, MilestonePort, Qmp, SessionOver};
         let mut open = vec![ExitPort, MilestonePort, Qmp, SessionOver];
         if self.channels.counting.is_some() {
-            open.push(SleepControl);
+            open.push(Mark);
         }
         while open.iter().any(|source| *source != SessionOver) {
             for source in self.ready(&open) {
@@ -157,8 +155,8 @@ impl<'a> Watch<'a> {
         match source {
             Source::ExitPort => self.channels.exit.as_fd(),
             Source::MilestonePort => self.channels.milestone.as_fd(),
-            Source::SleepControl => match &self.channels.counting {
-                Some(counting) => counting.sleep.as_fd(),
+            Source::Mark => match &self.channels.counting {
+                Some(counting) => counting.mark.as_fd(),
                 None => self.over.as_fd(),
             },
             Source::Qmp => self.channels.qmp.as_fd(),
@@ -182,24 +180,13 @@ impl<'a> Watch<'a> {
                     self.session.mark_guest(*number);
                 }
             }
-            Source::SleepControl => self.slept(bytes),
+            Source::Mark => self.seen.marks = self.seen.marks.saturating_add(bytes.len()),
             Source::Qmp => {
                 for message in self.lines.feed(bytes) {
                     self.message(message);
                 }
             }
             Source::SessionOver => {}
-        }
-    }
-
-    /// The sleep control register of a counted run was written.
-    fn slept(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            let is_mark = self.seen.sleeps == 0;
-            self.seen.sleeps = self.seen.sleeps.saturating_add(1);
-            if !is_mark {
-                self.end(ending::slept(*byte));
-            }
         }
     }
 

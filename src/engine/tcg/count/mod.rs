@@ -7,11 +7,14 @@
 //! instructions is in the replay log that QEMU records meanwhile
 //! ([`replay_log`]); when a byte arrived here has no part in it.
 //!
-//! In that log are the writes to the serial port and to one debug console more,
-//! which takes the place of the sleep control register: the boot ROM writes a byte
-//! there when it is about to enter the kernel, and the guest does so to power off.
-//! The log does not say to which of the two a write went; but the ROM's is the
-//! first, and behind a power-off no more can come.
+//! In that log are the writes to the serial port and to one debug console, to which
+//! the boot ROM writes a byte shortly before it enters the kernel. The log does not
+//! say to which of the two a write went; but the ROM's is the first.
+//!
+//! How many instructions there were in all is exact where the last of them ended the
+//! run: it wrote to the sleep control register, whose device has QEMU exit on the
+//! spot, or reset the machine, which stops it. A status on the exit port does
+//! neither.
 
 mod replay_log;
 
@@ -20,6 +23,10 @@ use thiserror::Error;
 pub use self::replay_log::LogError;
 use self::replay_log::{Recording, Write};
 use super::rom::AFTER_MARK;
+
+/// The port of the debug console that the boot ROM marks the entry by; beside those
+/// that are the guest's.
+pub(super) const MARK: u16 = 0xf6;
 
 /// The most bytes that a counted guest may write to its console.
 pub(super) const CONSOLE_MAX: usize = 4 << 20;
@@ -31,7 +38,7 @@ pub struct Counts {
     /// For each byte, the instructions from the kernel's first up to that which wrote
     /// it, both included.
     after: Vec<u64>,
-    power_off: Option<u64>,
+    executed: u64,
 }
 
 /// Why a run can't be counted.
@@ -50,6 +57,9 @@ pub enum Error {
     /// The kernel was never entered.
     #[error("QEMU ended before the kernel was entered")]
     NotEntered,
+    /// The guest wrote where the mark is.
+    #[error("the guest wrote to port {MARK:#x}, which is the boot ROM's in a counted run")]
+    Marked,
     /// The log and the console are not of the same run.
     #[error(
         "QEMU's replay log has {logged} writes, but there were {written} bytes; \
@@ -58,7 +68,7 @@ pub enum Error {
     Writes {
         /// In the log.
         logged: usize,
-        /// On the console and in the sleep control register.
+        /// On the console.
         written: usize,
     },
     /// A byte had to be written twice, since nobody took it the first time.
@@ -73,25 +83,27 @@ pub enum Error {
 }
 
 impl Counts {
-    /// The counts for `console`, by the replay log of its run, in which the sleep
-    /// control register was written `sleeps` times, the ROM's mark among them.
-    pub(super) fn new(log: &[u8], console: Vec<u8>, sleeps: usize) -> Result<Self, Error> {
-        let Recording { writes, .. } = replay_log::read(log)?;
+    /// The counts for `console`, by the replay log of its run, in which [`MARK`] was
+    /// written `marks` times.
+    pub(super) fn new(log: &[u8], console: Vec<u8>, marks: usize) -> Result<Self, Error> {
+        let Recording { writes, executed } = replay_log::read(log)?;
         let (mark, writes) = writes.split_first().ok_or(Error::NotEntered)?;
-        let sleeps = sleeps.checked_sub(1).ok_or(Error::NotEntered)?;
-        let written = console.len().saturating_add(sleeps);
-        if written != writes.len() {
-            return Err(Error::Writes { logged: writes.len(), written });
+        match marks {
+            0 => return Err(Error::NotEntered),
+            1 => {}
+            _ => return Err(Error::Marked),
+        }
+        if console.len() != writes.len() {
+            return Err(Error::Writes { logged: writes.len(), written: console.len() });
         }
         if let Some(byte) = writes.iter().position(|write| write.taken != 1) {
             return Err(Error::Overrun { byte });
         }
         let entry = mark.after.saturating_add(AFTER_MARK);
         let after = |write: &Write| write.after.saturating_sub(entry);
-        let (bytes, power_off) = writes.split_at(console.len());
         Ok(Self {
-            after: bytes.iter().map(after).collect(),
-            power_off: power_off.first().map(after),
+            after: writes.iter().map(after).collect(),
+            executed: executed.saturating_sub(entry),
             console,
         })
     }
@@ -103,10 +115,20 @@ impl Counts {
         self.console.iter().copied().zip(self.after.iter().copied())
     }
 
-    /// As many up to that which powered the machine off, if one did.
+    /// All that were executed, from the kernel's first on: up to that which powered the
+    /// machine off or reset it, if one did.
     #[must_use]
-    pub fn power_off(&self) -> Option<u64> {
-        self.power_off
+    pub fn executed(&self) -> u64 {
+        self.executed
+    }
+}
+
+#[cfg(test)]
+impl Counts {
+    /// Counts made by hand.
+    pub(crate) fn of(console: &[u8], after: Vec<u64>, executed: u64) -> Self {
+        assert_eq!(console.len(), after.len());
+        Self { console: console.to_vec(), after, executed }
     }
 }
 
@@ -130,23 +152,28 @@ mod tests {
 
     #[test]
     fn each_byte_has_its_count_from_the_first_instruction_on() {
-        let log = entered().instructions(3).write().instructions(2).write().write().end();
-        let counts = counts(&log, b"ok", 2).unwrap();
+        let log = entered().instructions(3).write().instructions(2).write().instructions(1).end();
+        let counts = counts(&log, b"ok", 1).unwrap();
         assert_eq!(counts.console().collect::<Vec<_>>(), [(b'o', 3), (b'k', 5)]);
-        assert_eq!(counts.power_off(), Some(5));
+        assert_eq!(counts.executed(), 6);
     }
 
     #[test]
-    fn a_guest_that_says_nothing_has_no_counts() {
+    fn a_guest_that_says_nothing_has_executed_all_the_same() {
         let counts = counts(&entered().instructions(9).end(), b"", 1).unwrap();
         assert_eq!(counts.console().len(), 0);
-        assert_eq!(counts.power_off(), None);
+        assert_eq!(counts.executed(), 9);
     }
 
     #[test]
     fn a_kernel_that_was_not_entered_is_told() {
         assert_eq!(counts(&Log::new().end(), b"", 0), Err(Error::NotEntered));
         assert_eq!(counts(&entered().end(), b"", 0), Err(Error::NotEntered));
+    }
+
+    #[test]
+    fn a_second_mark_is_not_taken_for_a_byte_of_the_console() {
+        assert_eq!(counts(&entered().write().end(), b"", 2), Err(Error::Marked));
     }
 
     #[test]
