@@ -18,6 +18,8 @@ mod bench;
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// `ukivm bench --count`, to the instruction.
+mod count;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.

@@ -177,15 +177,21 @@ pub(super) fn verdict(versus: &Versus, unit: Unit) -> String {
         return "they have no total in common".to_owned();
     };
     let percent = 100.0 * (total.comparison.ratio - 1.0).abs();
-    let what = match unit {
-        Unit::Nanoseconds => "time",
-        Unit::Instructions => "instructions",
+    let (what, digits) = match unit {
+        Unit::Nanoseconds => ("time", 1),
+        Unit::Instructions => ("instructions", 2),
     };
     let whole = match total.comparison.verdict {
-        Verdict::More => format!("{percent:.1} % more {what}"),
-        Verdict::Less => format!("{percent:.1} % less {what}"),
+        Verdict::More => format!("{percent:.digits$} % more {what}"),
+        Verdict::Less => format!("{percent:.digits$} % less {what}"),
         Verdict::Same => format!("no difference in total {what}"),
-        Verdict::TooFew => "too few rounds to tell a difference: give --runs 8 or more".to_owned(),
+        Verdict::TooFew => {
+            let least = match unit {
+                Unit::Nanoseconds => 8,
+                Unit::Instructions => 2,
+            };
+            format!("too few rounds to tell a difference: give --runs {least} or more")
+        }
     };
     let named = |compared: &&Compared| {
         let sign = if compared.difference() < 0.0 { "" } else { "+" };
