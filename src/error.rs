@@ -270,6 +270,12 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// What is asked for can't be counted.
+    #[error("--count needs one vCPU on the TCG engine, not {found}")]
+    Counting {
+        /// What was asked for.
+        found: String,
+    },
     /// The host refused something every process may do.
     #[error("{what}")]
     Host {
@@ -327,6 +333,7 @@ impl Error {
             | Self::NothingTrusted { .. }
             | Self::List { .. }
             | Self::SystemMap { .. }
+            | Self::Counting { .. }
             | Self::EmptyShard { .. } => exit::USAGE,
             Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),

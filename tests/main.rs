@@ -12,10 +12,14 @@
 mod action;
 /// Other ways to boot a UKI.
 mod arms;
+/// Benchmarks.
+mod bench;
 /// Whole kernels on both engines.
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// `ukivm bench --count`, to the instruction.
+mod count;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.

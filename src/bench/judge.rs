@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     phase::{Metric, Phase},
     report::{Entry, Report, metrics},
-    statistics::{Comparison, Rule, Summary, Verdict, float, paired, unpaired},
+    statistics::{Comparison, Rule, Summary, Verdict, exact, float, paired, unpaired},
     trial::Unit,
 };
 
@@ -127,9 +127,10 @@ fn compared(base: &Entry, other: &Entry, unit: Unit, pairing: Pairing) -> Vec<Co
         let (one, two) = (base.values(metric), other.values(metric));
         let plain = |values: &[(u32, u64)]| values.iter().map(|(_, value)| *value).collect();
         let (ones, twos): (Vec<u64>, Vec<u64>) = (plain(&one), plain(&two));
-        let comparison = match pairing {
-            Pairing::Rounds => paired(&pairs(&one, &two), &rule),
-            Pairing::None => unpaired(&ones, &twos, &rule),
+        let comparison = match (unit, pairing) {
+            (Unit::Instructions, _) => exact(&ones, &twos, &rule),
+            (Unit::Nanoseconds, Pairing::Rounds) => paired(&pairs(&one, &two), &rule),
+            (Unit::Nanoseconds, Pairing::None) => unpaired(&ones, &twos, &rule),
         };
         Some(Compared {
             metric,

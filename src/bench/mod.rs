@@ -26,6 +26,7 @@ pub mod arm;
 pub mod arms;
 pub mod campaign;
 pub mod clock;
+pub(crate) mod count;
 pub mod formats;
 pub mod host;
 pub mod judge;

@@ -317,7 +317,11 @@ pub fn metrics(trials: &[Round]) -> Vec<Metric> {
     let phases: BTreeSet<Phase> =
         trials.iter().flat_map(|round| &round.trial.phases).map(|span| span.phase).collect();
     let has = |phase: &Phase| phases.contains(phase);
-    let until = [Phase::End, Phase::Entry].into_iter().filter(has).map(Metric::Until);
+    // Of a counted boot the guest's own way to init is what is looked at.
+    let is_counted = trials.iter().any(|round| round.trial.unit == Unit::Instructions);
+    let wanted = |phase: &Phase| *phase != Phase::Init || is_counted;
+    let until = [Phase::End, Phase::Init, Phase::Entry].into_iter().filter(wanted);
+    let until = until.filter(has).map(Metric::Until);
     until.chain(phases.iter().copied().map(Metric::Phase)).collect()
 }
 

@@ -214,12 +214,21 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
 }
 
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
+    Ok(load_tcg(load, session)?.run(session)?)
+}
+
+/// Runs a plan on the TCG engine and counts its guest's instructions.
+pub fn count(load: &Load<'_>, session: &Session) -> Result<tcg::Counted, Error> {
+    Ok(load_tcg(load, session)?.count(session)?)
+}
+
+fn load_tcg(load: &Load<'_>, session: &Session) -> Result<tcg::LoadedVm, Error> {
     let vm = tcg::Vm::create(load.plan.machine())?;
     session.mark(Milestone::VmCreated);
     let loaded = vm.load(load.plan, load.files)?;
     session.mark(Milestone::MemoryLoaded);
     verify(load, session, |range, see| loaded.read_memory(range, see))?;
-    Ok(loaded.run(session)?)
+    Ok(loaded)
 }
 
 /// Compares guest memory with the digest of what was to be placed.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Arm, Error, Mode, Request, Why};
 use crate::{
     bench::{
-        Phase, Proof, Trial, Unit,
+        Phase, Proof, Trial, Unit, count,
         process::{self, Finished},
     },
     engine::{Kind, tcg},
@@ -34,6 +34,8 @@ pub struct Told {
     pub main_at: u64,
     /// When what happened, in nanoseconds since then.
     pub times: BTreeMap<Milestone, u64>,
+    /// After how many of the guest's instructions, if these were counted.
+    pub counts: Option<BTreeMap<Milestone, u64>>,
     /// How the guest ended.
     pub end: End,
     /// The status of such a run; 0 if all is well.
@@ -81,11 +83,12 @@ impl Arm for Ukivm {
     }
 
     fn available(&self, mode: Mode) -> Result<(), Why> {
-        match mode {
-            Mode::Time => Ok(()),
-            Mode::Count => {
-                Err(Why { reason: "instructions can't be counted yet".to_owned(), mend: None })
-            }
+        match (mode, self.engine) {
+            (Mode::Time, _) | (Mode::Count, Kind::Tcg) => Ok(()),
+            (Mode::Count, Kind::Kvm) => Err(Why {
+                reason: "KVM does not count a guest's instructions".to_owned(),
+                mend: Some("give --engine tcg".to_owned()),
+            }),
         }
     }
 
@@ -139,6 +142,13 @@ impl Told {
         }
         let release = self.linux_version.as_deref().and_then(release);
         let proof = Proof { release, end: self.end.to_string(), ..Proof::default() };
+        match &self.counts {
+            Some(counts) => counted(counts, proof),
+            None => Ok(self.timed(engine, started, proof)),
+        }
+    }
+
+    fn timed(&self, engine: Kind, started: u64, proof: Proof) -> Trial {
         let main = self.main_at.saturating_sub(started);
         let mut trial = Trial::new(Unit::Nanoseconds, proof);
         for (milestone, phase) in PHASES {
@@ -152,8 +162,25 @@ impl Told {
                 None => trial.without(phase, milestone.reason_unseen(true)),
             };
         }
-        Ok(trial.without(Phase::Decompress, DECOMPRESSOR))
+        trial.without(Phase::Decompress, DECOMPRESSOR)
     }
+}
+
+/// A trial in instructions, which begin with the kernel's first.
+fn counted(counts: &BTreeMap<Milestone, u64>, proof: Proof) -> Result<Trial, Error> {
+    if !counts.contains_key(&Milestone::End) {
+        return Err(Error::Unseen { what: "the end", why: count::NO_END.to_owned() });
+    }
+    let of_the_guest =
+        PHASES.into_iter().filter(|(milestone, _)| *milestone > Milestone::FirstEntry);
+    let trial =
+        of_the_guest.fold(Trial::new(Unit::Instructions, proof), |trial, (milestone, phase)| {
+            match counts.get(&milestone) {
+                Some(at) => trial.reached(phase, *at),
+                None => trial.without(phase, milestone.reason_unseen(true)),
+            }
+        });
+    Ok(trial.without(Phase::Decompress, DECOMPRESSOR))
 }
 
 /// The release in a "Linux version" line.
@@ -185,6 +212,7 @@ mod tests {
         Told {
             main_at: 1_005,
             times: times.into(),
+            counts: None,
             end: End::PowerOff,
             status: 0,
             finding: None,
@@ -218,6 +246,22 @@ mod tests {
         let tcg = on(Kind::Tcg);
         assert!(tcg.contains(&(Phase::Vm, 45, 95)), "{tcg:?}");
         assert!(tcg.contains(&(Phase::Load, 95, 95)), "{tcg:?}");
+    }
+
+    #[test]
+    fn a_counted_trial_begins_with_the_kernel() {
+        let counts = [(Milestone::LinuxVersion, 7_000), (Milestone::End, 9_000)];
+        let told = Told { counts: Some(counts.into()), ..told() };
+        let trial = told.trial(Kind::Tcg, 1_000).expect("a trial");
+        assert_eq!(trial.unit, Unit::Instructions);
+        assert_eq!(spans(&trial), [(Phase::LinuxVersion, 0, 7_000), (Phase::End, 7_000, 9_000)]);
+    }
+
+    #[test]
+    fn a_guest_whose_end_has_no_count_is_no_trial() {
+        let told = Told { counts: Some(BTreeMap::new()), ..told() };
+        let error = told.trial(Kind::Tcg, 1_000).expect_err("an error").to_string();
+        assert!(error.starts_with("the end was never seen: only power-off"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use firmware_less::plan::size;
 
 use super::{
-    amount::{amount, ratio},
+    amount::{amount, counted, ratio},
     waterfall::{bars, drawn, end},
 };
 use crate::{
@@ -55,12 +55,13 @@ pub(super) fn boots(settings: &Settings) -> String {
         Until::Init => "userspace shows that it runs",
         Until::Login => "a login prompt",
     };
+    let rounds = counted(usize::try_from(*runs).unwrap_or(usize::MAX), "round");
     let what = match settings.unit {
         Unit::Nanoseconds => "timed",
         Unit::Instructions => "instructions counted",
     };
     format!(
-        "{what}, {runs} rounds after {warmup} that did not count, until {until}; {}, {cpus} vCPU",
+        "{what}, {rounds} after {warmup} that did not count, until {until}; {}, {cpus} vCPU",
         size(*memory)
     )
 }
@@ -120,7 +121,8 @@ fn measured(entry: &Entry, unit: Unit, whole: f64, text: &mut String) {
         );
         let _ = writeln!(text, "{}", line.trim_end());
     }
-    let _ = writeln!(text, "  {} boots{}", entry.trials.len(), outliers(entry, unit));
+    let boots = counted(entry.trials.len(), "boot");
+    let _ = writeln!(text, "  {boots}{}", outliers(entry, unit));
     for (phase, why) in &entry.unseen {
         let _ = writeln!(text, "  no {phase}: {why}");
     }
@@ -138,7 +140,10 @@ pub(super) fn outliers(entry: &Entry, unit: Unit) -> String {
     let named: Vec<_> = named.collect();
     match named.as_slice() {
         [] => ", no outliers".to_owned(),
-        named => format!(", of these {} outliers, which count: {}", named.len(), named.join(", ")),
+        named => {
+            let number = counted(named.len(), "outlier");
+            format!(", of these {number}, which count: {}", named.join(", "))
+        }
     }
 }
 
@@ -172,15 +177,21 @@ pub(super) fn verdict(versus: &Versus, unit: Unit) -> String {
         return "they have no total in common".to_owned();
     };
     let percent = 100.0 * (total.comparison.ratio - 1.0).abs();
-    let what = match unit {
-        Unit::Nanoseconds => "time",
-        Unit::Instructions => "instructions",
+    let (what, digits) = match unit {
+        Unit::Nanoseconds => ("time", 1),
+        Unit::Instructions => ("instructions", 2),
     };
     let whole = match total.comparison.verdict {
-        Verdict::More => format!("{percent:.1} % more {what}"),
-        Verdict::Less => format!("{percent:.1} % less {what}"),
+        Verdict::More => format!("{percent:.digits$} % more {what}"),
+        Verdict::Less => format!("{percent:.digits$} % less {what}"),
         Verdict::Same => format!("no difference in total {what}"),
-        Verdict::TooFew => "too few rounds to tell a difference: give --runs 8 or more".to_owned(),
+        Verdict::TooFew => {
+            let least = match unit {
+                Unit::Nanoseconds => 8,
+                Unit::Instructions => 2,
+            };
+            format!("too few rounds to tell a difference: give --runs {least} or more")
+        }
     };
     let named = |compared: &&Compared| {
         let sign = if compared.difference() < 0.0 { "" } else { "+" };

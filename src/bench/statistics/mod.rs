@@ -9,7 +9,10 @@
 //! - Trials of different runs do not. For those it is the rank-sum statistic under
 //!   all exchanges ([`unpaired`]).
 //!
-//! Both are permutation tests, exact where the permutations can be counted and by
+//! - Counts of instructions are the same every time. Where they are not, a difference
+//!   has to be larger than what chance made of them ([`exact`]).
+//!
+//! The former two are permutation tests, exact where the permutations can be counted and by
 //! drawing from a fixed seed where there are too many. What goes with them is Hodges
 //! and Lehmann's estimate of the ratio and its interval. Hollander, Wolfe, Chicken:
 //! Nonparametric Statistical Methods, chapters 3 and 4.
@@ -24,7 +27,7 @@ mod ranks;
 mod signed_rank;
 mod summary;
 
-pub use comparison::{Comparison, Rule, Verdict, paired, unpaired};
+pub use comparison::{Comparison, Rule, Verdict, exact, paired, unpaired};
 pub use random::Random;
 pub use summary::{Outlier, Summary};
 

@@ -27,7 +27,7 @@ use crate::{
         host::Host,
         report::{Image, Report, Setting},
     },
-    cli::{BenchOptions, JobOptions},
+    cli::{BenchOptions, EngineOption, JobOptions},
     commands::print,
     engine::{Engine, Kind, kvm},
     error::Error,
@@ -42,6 +42,9 @@ use crate::{
 
 /// How many rounds there are where nobody says.
 const ROUNDS: u32 = 20;
+/// How many where instructions are counted: enough to see that they are the same
+/// every time.
+const COUNTED_ROUNDS: u32 = 2;
 /// How long a boot may take where nobody says.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
 /// How often it is looked whether all is done.
@@ -59,7 +62,19 @@ pub fn run(options: &BenchOptions, start: Instant) -> Result<u8, Error> {
     {
         return earlier.compare(&Earlier::read(&options.job.image)?.report);
     }
+    check_counting(options)?;
     measure(options, earlier.as_ref())
+}
+
+/// Whether what is asked for can be counted, if that is asked for.
+fn check_counting(options: &BenchOptions) -> Result<(), Error> {
+    let found = match options.engine {
+        _ if !options.count => None,
+        EngineOption::Kvm => Some("--engine kvm".to_owned()),
+        _ if options.job.cpus != 1 => Some(format!("--cpus {}", options.job.cpus)),
+        _ => None,
+    };
+    found.map_or(Ok(()), |found| Err(Error::Counting { found }))
 }
 
 fn measure(options: &BenchOptions, earlier: Option<&Earlier>) -> Result<u8, Error> {
@@ -68,7 +83,8 @@ fn measure(options: &BenchOptions, earlier: Option<&Earlier>) -> Result<u8, Erro
         files.push(job::open(path)?);
     }
     let exports = Exports::prepare(&options.export, &files)?;
-    let engine = match Engine::choose(options.engine) {
+    let engine = if options.count { EngineOption::Tcg } else { options.engine };
+    let engine = match Engine::choose(engine) {
         Err(error) if options.skip_without_engine => {
             say(&format!("skipped: {}", chain(&error)));
             return Ok(exit::SKIPPED);
@@ -187,11 +203,13 @@ fn extent(options: &BenchOptions, engine: Kind) -> Extent {
         Kind::Kvm => 1,
         Kind::Tcg => EMULATION_FACTOR,
     };
+    let (mode, warm_ups, rounds) =
+        if options.count { (Mode::Count, 0, COUNTED_ROUNDS) } else { (Mode::Time, 1, ROUNDS) };
     Extent {
-        mode: Mode::Time,
+        mode,
         until: options.until.into(),
-        warm_ups: options.warmup,
-        rounds: options.runs.unwrap_or(ROUNDS),
+        warm_ups: options.warmup.unwrap_or(warm_ups),
+        rounds: options.runs.unwrap_or(rounds),
         time_limit: options.time_limit.unwrap_or(TIME_LIMIT.saturating_mul(factor)),
     }
 }

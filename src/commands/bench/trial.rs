@@ -7,11 +7,11 @@ use crate::{
         Until,
         arm::Told,
         arms::kexec::{Way, boot},
-        clock,
+        clock, count,
     },
     cli::{BenchOptions, EngineOption, HandoffOption, JobOptions, KexecOption},
     commands::{print, warn},
-    engine::{Engine, Kind, Load},
+    engine::{self, Engine, Kind, Load, tcg::Counted},
     error::Error,
     job::{self, Job},
     outcome::{End, Outcome},
@@ -39,6 +39,9 @@ pub(super) fn run(
     if options.trial_direct {
         job_options.handoff = HandoffOption::Direct;
     }
+    if options.count {
+        job_options.rng_seed.get_or_insert(count::SEED);
+    }
     let machine = job::machine(&job_options)?;
     let job = Job::open(&job_options, &mut |milestone| timeline.note(milestone))?;
     let engine = Engine::choose(match engine {
@@ -60,9 +63,13 @@ pub(super) fn run(
     let limits = Limits { start, time_limit: options.time_limit, interactive: false };
     let session = Session::watched(Record::default(), watch, limits, timeline)
         .map_err(|source| Error::Host { what: "can't set up the console", source })?;
-    let outcome = engine.run(&load, &session);
-    let finished = session.finish();
-    let told = tell(main_at, &outcome?, &finished);
+    let told = if options.count {
+        counted(options, main_at, &load, session)?
+    } else {
+        let outcome = engine.run(&load, &session);
+        let finished = session.finish();
+        tell(main_at, &outcome?, &finished)
+    };
     print(&serde_json::to_string(&told).unwrap_or_default()).map(|()| 0)
 }
 
@@ -78,6 +85,26 @@ fn by_kexec(
     let is_check = how == KexecOption::Check;
     let told = boot(&subject, Way { engine, until: options.until.into(), is_check, limits })?;
     print(&serde_json::to_string(&told).unwrap_or_default()).map(|()| 0)
+}
+
+/// Boots with the guest's instructions counted.
+fn counted(
+    options: &BenchOptions,
+    main_at: u64,
+    load: &Load<'_>,
+    session: Session,
+) -> Result<Told, Error> {
+    let counted = engine::count(load, &session);
+    let finished = session.finish();
+    let Counted { outcome, counts } = counted?;
+    let told = tell(main_at, &outcome, &finished);
+    if told.status != 0 {
+        return Ok(told);
+    }
+    let counts = counts.map_err(|error| engine::Error::Tcg(error.into()))?;
+    let until = options.until.into();
+    let counts = count::milestones(&counts, policy(until), until, &outcome.end);
+    Ok(Told { counts: Some(counts), ..told })
 }
 
 /// What ends a guest that shows what is wanted of it.
@@ -106,6 +133,7 @@ fn tell(main_at: u64, outcome: &Outcome, finished: &Finished) -> Told {
     Told {
         main_at,
         times: Milestone::ALL.into_iter().filter_map(time).collect(),
+        counts: None,
         end: outcome.end.clone(),
         status: if matches!(outcome.end, End::Interrupted { .. }) { 1 } else { status },
         finding: finding.map(|finding| format!("{}: {}", finding.name, finding.text)),
