@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     acceptance::Refusal,
     handoff::kexec,
-    inspection, machine, plan,
+    inspection, kernel, machine, plan,
     uki::{self, Reading, addon, authenticode, handed, pcr11, pcrsig},
 };
 use thiserror::Error;
@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::{
     engine, exit, files,
     outcome::Signal,
-    symbols,
+    probe, symbols,
     verdict::lists,
     verify::{self, TrustError},
 };
@@ -227,6 +227,24 @@ pub enum Error {
         #[source]
         source: kexec::Error,
     },
+    /// The probe does not fit into the place of the UKI's kernel.
+    #[error("{}: the probe can't take the kernel's place", path.display())]
+    StandIn {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: kernel::Error,
+    },
+    /// A probe printed no report, or not all of it.
+    #[error("{}", path.display())]
+    Probe {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: probe::Error,
+    },
     /// The plan contradicts itself.
     #[error("{}: no plan", path.display())]
     Plan {
@@ -284,6 +302,8 @@ impl Error {
             | Self::Inspect { .. }
             | Self::NoSection { .. }
             | Self::Handoff { .. }
+            | Self::StandIn { .. }
+            | Self::Probe { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
             | Self::SameFile { .. }

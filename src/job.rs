@@ -53,8 +53,13 @@ pub struct Job {
 impl Job {
     /// Opens and reads what `options` name.
     pub fn open(options: &JobOptions) -> Result<Self, Error> {
+        Self::of(open(&options.image)?, options)
+    }
+
+    /// The same, with `uki` as the UKI.
+    pub fn of(uki: OpenFile, options: &JobOptions) -> Result<Self, Error> {
         let mut files = Opening::new(verify::trust(&options.verify)?);
-        files.uki(options)?;
+        files.uki(uki, options)?;
         let choice = handed::Choice {
             profile: options.handed.profile.clone(),
             cmdline: options.cmdline.clone(),
@@ -134,8 +139,7 @@ impl Opening {
     /// In the order of `kexec_file_load(2)` (kernel/kexec_file.c,
     /// `kimage_file_prepare_segments`): what is no UKI at all is refused before its
     /// signature is looked at, and that before initrd and command line are.
-    fn uki(&mut self, options: &JobOptions) -> Result<(), Error> {
-        let file = open(&options.image)?;
+    fn uki(&mut self, file: OpenFile, options: &JobOptions) -> Result<(), Error> {
         let profile = options.handed.profile.clone();
         let choice = handed::Choice { profile, ..handed::Choice::default() };
         let probe = || Accepted::read(&file, options.handed.reading(), &choice);
