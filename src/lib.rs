@@ -55,6 +55,8 @@
 //!   wanted by then, and a kill can't hang.
 
 pub mod addons;
+pub mod bench;
+mod child;
 pub mod cli;
 pub mod commands;
 pub mod console;
