@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     acceptance::Refusal,
     handoff::kexec,
-    inspection, kernel, machine, plan,
+    inspection, machine, plan,
     uki::{self, Reading, addon, authenticode, handed, pcr11, pcrsig},
 };
 use thiserror::Error;
@@ -234,7 +234,7 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         #[source]
-        source: kernel::Error,
+        source: plan::Error,
     },
     /// A probe printed no report, or not all of it.
     #[error("{}", path.display())]
@@ -245,6 +245,12 @@ pub enum Error {
         #[source]
         source: probe::Error,
     },
+    /// A choice that is the kernel's own.
+    #[error(
+        "--kaslr is for --handoff direct: handed over as kexec does, the kernel chooses its \
+         addresses itself"
+    )]
+    KaslrIsTheKernels,
     /// The plan contradicts itself.
     #[error("{}: no plan", path.display())]
     Plan {
@@ -306,6 +312,7 @@ impl Error {
             | Self::Probe { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
+            | Self::KaslrIsTheKernels
             | Self::SameFile { .. }
             | Self::FolderInUse { .. }
             | Self::BinaryToTerminal { .. }
@@ -325,6 +332,9 @@ impl Error {
         match self {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
+            }
+            Self::KaslrIsTheKernels => {
+                Some("add --handoff direct, or nokaslr to the command line".into())
             }
             Self::Verify { source: authenticode::Error::Unsigned { digest }, path } => {
                 let path = path.display();

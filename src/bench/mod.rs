@@ -23,6 +23,7 @@
 //!   from a fixed seed. The same trials give the same report, everywhere.
 
 pub mod arm;
+pub mod arms;
 pub mod phase;
 pub mod schedule;
 pub mod statistics;

@@ -2,8 +2,6 @@
 
 use std::array;
 
-/// What kexec writes to `type_of_loader`.
-const LOADER_KEXEC: u8 = 0xd0;
 /// Where the e820 table is, how long it may be, and the length of an entry.
 const E820: usize = 0x2d0;
 const E820_ENTRIES: usize = 0x1e8;
@@ -35,10 +33,6 @@ impl<'a> Page<'a> {
     /// Address and length.
     pub(super) fn initrd(self) -> (u64, u64) {
         (self.halves(0x218, 0xc0), self.halves(0x21c, 0xc4))
-    }
-
-    pub(super) fn is_of_kexec(self) -> bool {
-        self.bytes.get(0x210) == Some(&LOADER_KEXEC)
     }
 
     /// Each entry's address, length and type.

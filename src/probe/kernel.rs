@@ -1,15 +1,6 @@
-//! The probe as a kernel: in another's place, and as one of its own.
+//! The probe as a bzImage.
 
-use std::{
-    fs::File,
-    io::{self, Write as _},
-};
-
-use firmware_less::{kernel::Kernel, plan::FileSlice, range::FileRange, read_at::fetch};
-use rustix::fs::{MemfdFlags, memfd_create};
 use ukivm_guests::PROBE;
-
-use crate::{error::Error, files::OpenFile, job::Job};
 
 /// Where the 64-bit entry is. Boot protocol, "64-bit Boot Protocol".
 const ENTRY_64: usize = 0x200;
@@ -22,32 +13,6 @@ const SETUP_SECTS: u8 = 1;
 const INIT_SIZE: u32 = 0x1_0000;
 const KERNEL_ALIGNMENT: u32 = 2 << 20;
 const PREF_ADDRESS: u64 = 16 << 20;
-
-/// Puts the probe in the place of the kernel of `job`: with its header, and as long
-/// as it is, so that everything else is handed over just as it would be.
-pub fn stand_in(job: &mut Job) -> Result<(), Error> {
-    let FileSlice { file, range } = job.handed.kernel;
-    let original = job.files.get(file).unwrap_or_else(|| job.files.uki());
-    let path = original.path.clone();
-    let setup = fetch(original, range.offset(), job.kernel.kern16_size())
-        .map_err(|source| Error::Read { path: path.clone(), source })?;
-    let bytes = [setup, vec![NOTHING; ENTRY_64], PROBE.to_vec()].concat();
-    let memory = |source| Error::Host { what: "no memory for the probe", source };
-    let probe = in_memory("the probe", &bytes, range.len()).map_err(memory)?;
-    let whole = FileRange::first(probe.len);
-    job.kernel = Kernel::read(&probe, whole).map_err(|source| Error::StandIn { path, source })?;
-    job.handed.kernel = FileSlice { file: job.files.push(probe), range: whole };
-    Ok(())
-}
-
-/// A file in memory with these bytes, and zeros up to `len`.
-pub(crate) fn in_memory(name: &str, bytes: &[u8], len: u64) -> io::Result<OpenFile> {
-    let mut file = File::from(memfd_create("ukivm-probe", MemfdFlags::CLOEXEC)?);
-    file.write_all(bytes)?;
-    let len = len.max(bytes.len() as u64);
-    file.set_len(len)?;
-    Ok(OpenFile { path: name.into(), file, len })
-}
 
 /// The probe as a bzImage.
 #[must_use]
@@ -93,6 +58,8 @@ pub(super) fn le32(number: usize) -> [u8; 4] {
 
 #[cfg(test)]
 mod tests {
+    use firmware_less::{kernel::Kernel, range::FileRange};
+
     use super::*;
 
     #[test]

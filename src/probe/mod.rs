@@ -20,8 +20,7 @@ use firmware_less::{
 use ukivm_guests::machine;
 
 pub use compare::{Comparison, Pair, compare};
-pub(crate) use kernel::in_memory;
-pub use kernel::{bzimage, stand_in};
+pub use kernel::bzimage;
 pub use planned::planned;
 pub use report::{Error, Line, Report};
 pub use rows::{Row, Value, rows};

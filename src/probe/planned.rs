@@ -119,9 +119,7 @@ impl Found<'_> {
         let (at, len) = page.initrd();
         report.push_number("initrd_fnv", self.fnv(at, len)?);
         report.push("initrd_sha256", self.sha256(&[(at, len.min(SHA256_MAX))])?);
-        if page.is_of_kexec() {
-            self.purgatory(report)?;
-        }
+        self.purgatory(report)?;
         let gdtr = self.cpu.gdtr;
         let gdt_len = u64::from(gdtr.limit).saturating_add(1).min(GDT_MAX);
         report.push("gdt", self.bytes(gdtr.base, gdt_len)?);

@@ -74,7 +74,7 @@ fn a_kernel_without_room_for_the_probe_is_refused() {
     let ran = scratch.ukivm(["probe", "small.efi"]);
     assert_eq!((ran.status, ran.stdout.as_str()), (Some(65), ""), "{ran:?}");
     assert!(ran.stderr.contains("small.efi: the probe can't take the kernel's place"));
-    assert!(ran.stderr.contains("init_size"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the range has 0x1000 bytes"), "{}", ran.stderr);
 }
 
 /// Runs a probe as a kernel of its own on `engine`: the UKI, and what it printed.

@@ -13,6 +13,7 @@ use std::{
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::Serialize;
+use ukivm_guests::PROBE;
 
 use crate::{
     cli::{BUILT_IN, EngineOption, ProbeOptions, STANDARD_OUTPUT},
@@ -21,7 +22,7 @@ use crate::{
     engine::{Engine, Kind, Load},
     error::Error,
     exit,
-    files::Files,
+    files::{Files, OpenFile},
     job::{self, Job},
     messages::say,
     outcome::{End, Outcome},
@@ -80,21 +81,21 @@ fn open(options: &ProbeOptions) -> Result<Job, Error> {
     }
     let uki = probe::uki();
     let memory = |source| Error::Host { what: "no memory for the probe", source };
-    let file = probe::in_memory("built-in probe", &uki, uki.len() as u64).map_err(memory)?;
+    let file = OpenFile::in_memory("built-in probe", &uki).map_err(memory)?;
     Job::of(file, &options.job)
 }
 
 fn boot(options: &ProbeOptions, start: Instant) -> Result<u8, Error> {
     let machine = job::machine(&options.job)?;
-    let mut job = open(options)?;
-    probe::stand_in(&mut job)?;
+    let job = open(options)?;
     let json = options.json.as_deref().map(|path| JsonFile::prepare(path, &job.files));
     let json = json.transpose()?;
     let engine = Engine::for_guests(options.engine)?;
     say(&format!("engine {} ({})", engine.kind, engine.reason));
     tell(&job);
-    let sealed = job.plan(&engine.kind.equip(machine), options.job.digest)?;
-    warn(&sealed.warnings);
+    let machine = engine.kind.equip(machine);
+    let sealed = job.plan_guest(PROBE, &machine, options.job.digest)?;
+    warn(&sealed);
     let digest = sealed.digest.map(|digest| (sealed.digested.as_slice(), digest));
     let load = Load { plan: &sealed.plan, files: &job.files, digest };
     let (outcome, log) = supervise(&engine, &load, options, start)?;

@@ -11,13 +11,10 @@ use crate::machine::{
 /// Fields of `boot_params`, with their upper halves.
 /// Documentation/arch/x86/zero-page.rst.
 const PAGE_LEN: u32 = 4096;
-const TYPE_OF_LOADER: i32 = 0x210;
 const RAMDISK_IMAGE: (i32, i32) = (0x218, 0xc0);
 const RAMDISK_SIZE: (i32, i32) = (0x21c, 0xc4);
 const CMD_LINE_PTR: (i32, i32) = (0x228, 0xc8);
 const SETUP_DATA: i32 = 0x250;
-/// What kexec writes to [`TYPE_OF_LOADER`].
-const KEXEC: i32 = 0xd0;
 
 /// Reports it. Leaves `boot_params` in RBP, which no routine changes.
 pub(super) fn report(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled {
@@ -120,8 +117,8 @@ fn initrd(a: &mut CodeAssembler, routines: &Routines) -> Assembled {
 }
 
 /// Purgatory's table and digest as it left them, and the digest of what the table
-/// names now, where that is not much. Only after a kexec on ukivm's own machine:
-/// where a compiled purgatory has them is not known.
+/// names now, where that is not much. Only on ukivm's own machine: where a
+/// compiled purgatory has them is not known.
 fn purgatory(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled {
     let offset = |place: u64| {
         i32::try_from(place.cast_signed() - PURGATORY_STACK_END.cast_signed()).expect("near RSP")
@@ -129,8 +126,6 @@ fn purgatory(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled
     let mut none = a.create_label();
     a.cmp(qword_ptr(scratch::OURS), 0)?;
     a.je(none)?;
-    a.cmp(byte_ptr(rbp + TYPE_OF_LOADER), KEXEC)?;
-    a.jne(none)?;
     a.mov(rax, qword_ptr(log.of("rsp")))?;
     a.lea(rsi, ptr(rax + offset(PURGATORY_REGIONS)))?;
     a.mov(rcx, PURGATORY_DIGEST - PURGATORY_REGIONS)?;
