@@ -47,8 +47,7 @@ impl Escape {
     fn shows(&mut self, byte: u8) -> bool {
         let (next, shows) = match (&self, byte) {
             (_, 0x1b) => (Self::Begun, false),
-            (Self::Begun, b'[') => (Self::Control, false),
-            (Self::Control, 0x20..=0x3f) => (Self::Control, false),
+            (Self::Begun, b'[') | (Self::Control, 0x20..=0x3f) => (Self::Control, false),
             (Self::Begun | Self::Control, _) => (Self::Outside, false),
             (Self::Outside, _) => (Self::Outside, !byte.is_ascii_control()),
         };

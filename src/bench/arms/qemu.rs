@@ -98,6 +98,7 @@ pub(super) fn machine(
         program.arg("-icount").arg(format!("shift=0,sleep=off,rr=record,rrfile={log}"));
         // All that QEMU takes from the host otherwise.
         program.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"]);
+        program.args(tcg::EVENTS.concat());
     } else {
         program.args(match engine {
             Kind::Kvm => ["-accel", "kvm", "-cpu", "host"],

@@ -39,6 +39,7 @@ use firmware_less::{
     range::GuestRange,
 };
 
+pub(crate) use self::arguments::EVENTS;
 use self::{
     channels::{Channels, QemuEnds},
     crash::Named,

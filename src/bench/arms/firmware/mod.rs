@@ -107,12 +107,12 @@ fn words(subject: &Subject, parts: &Parts, mode: Mode) -> Result<String, Error> 
     (plain.append, plain.words, plain.handed.console) = (Vec::new(), Vec::new(), None);
     let plain = Parts::open(&plain)?;
     let (plain, wanted) = (plain.cmdline().to_string_lossy(), parts.cmdline().to_string_lossy());
-    let more = wanted.strip_prefix(&*plain).map(|more| more.trim().to_owned());
-    let more = more
+    let appended = wanted.strip_prefix(&*plain).map(|more| more.trim().to_owned());
+    let appended = appended
         .ok_or_else(|| cannot(format!("the stub can't be told to make {wanted:?} of {plain:?}")))?;
     let stub = stub(parts);
-    if more.is_empty() || stub.as_ref().and_then(Stub::release) >= Some(SMBIOS_SINCE) {
-        return Ok(more);
+    if appended.is_empty() || stub.as_ref().and_then(Stub::release) >= Some(SMBIOS_SINCE) {
+        return Ok(appended);
     }
     let stub = stub.map_or_else(|| "of this UKI".to_owned(), |stub| stub.to_string());
     Err(cannot(format!(

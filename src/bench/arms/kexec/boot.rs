@@ -120,7 +120,11 @@ fn go(job: &Job, subject: &Subject, way: Way, initrd: Option<usize>) -> Result<T
     let session = session.map_err(console)?;
     if way.is_counted {
         let counted = guest.count(&session).map_err(Error::Engine)?;
-        drop(session.finish());
+        let over = session.finish().timeline.at(Milestone::End).unwrap_or_default();
+        if matches!(counted.outcome.end, End::EngineFailure { .. }) {
+            let told = Told::of(&recorder.take(over), over);
+            return Ok(Told { end: ended(counted.outcome), ..told });
+        }
         return counted_told(counted, way.until);
     }
     let outcome = guest.run(&planned, &session).map_err(Error::Engine)?;
