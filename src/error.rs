@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::{
     engine, exit, files, job,
     outcome::Signal,
-    symbols,
+    probe, symbols,
     verdict::lists,
     verify::{self, TrustError},
 };
@@ -227,6 +227,24 @@ pub enum Error {
         #[source]
         source: kexec::Error,
     },
+    /// The probe does not fit into the place of the UKI's kernel.
+    #[error("{}: the probe can't take the kernel's place", path.display())]
+    StandIn {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: plan::Error,
+    },
+    /// A probe printed no report, or not all of it.
+    #[error("{}", path.display())]
+    Probe {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: probe::Error,
+    },
     /// A choice that is the kernel's own.
     #[error(
         "--kaslr is for --handoff direct: handed over as kexec does, the kernel chooses its \
@@ -324,6 +342,8 @@ impl Error {
             | Self::BenchReport { .. }
             | Self::Incomparable { .. }
             | Self::Handoff { .. }
+            | Self::StandIn { .. }
+            | Self::Probe { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
             | Self::KaslrIsTheKernels

@@ -83,8 +83,17 @@ pub enum NotDirect {
 impl Job {
     /// Opens and reads what `options` name. `mark` is told of milestones.
     pub fn open(options: &JobOptions, mark: &mut dyn FnMut(Milestone)) -> Result<Self, Error> {
+        Self::of(open(&options.image)?, options, mark)
+    }
+
+    /// The same, with `uki` as the UKI.
+    pub fn of(
+        uki: OpenFile,
+        options: &JobOptions,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<Self, Error> {
         let mut files = Opening::new(verify::trust(&options.verify)?);
-        files.uki(options)?;
+        files.uki(uki, options)?;
         let choice = handed::Choice {
             profile: options.handed.profile.clone(),
             cmdline: options.cmdline.clone(),
@@ -114,8 +123,32 @@ impl Job {
         with_digest: bool,
         mark: &mut dyn FnMut(Milestone),
     ) -> Result<Planned, Error> {
+        self.plan_entering(None, machine, with_digest, mark)
+    }
+
+    /// The same with a guest of ours in the kernel's place.
+    pub fn plan_guest(
+        &self,
+        code: &[u8],
+        machine: &Machine,
+        with_digest: bool,
+    ) -> Result<Planned, Error> {
+        self.plan_entering(Some(code), machine, with_digest, &mut |_| {})
+    }
+
+    fn plan_entering(
+        &self,
+        guest: Option<&[u8]>,
+        machine: &Machine,
+        with_digest: bool,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<Planned, Error> {
         let path = || self.files.uki().path.clone();
-        let (laid_out, handoff, not_direct) = self.lay_out(machine, mark)?;
+        let (mut laid_out, handoff, not_direct) = self.lay_out(machine, mark)?;
+        if let Some(code) = guest {
+            let no_place = |source| Error::StandIn { path: path(), source };
+            laid_out = laid_out.with_guest(code).map_err(no_place)?;
+        }
         let warnings = laid_out.warnings();
         let digested = laid_out.digested().iter().map(|part| part.range).collect();
         let digest = with_digest
@@ -214,8 +247,7 @@ impl Opening {
     /// In the order of `kexec_file_load(2)` (kernel/kexec_file.c,
     /// `kimage_file_prepare_segments`): what is no UKI at all is refused before its
     /// signature is looked at, and that before initrd and command line are.
-    fn uki(&mut self, options: &JobOptions) -> Result<(), Error> {
-        let file = open(&options.image)?;
+    fn uki(&mut self, file: OpenFile, options: &JobOptions) -> Result<(), Error> {
         let profile = options.handed.profile.clone();
         let choice = handed::Choice { profile, ..handed::Choice::default() };
         let probe = || Accepted::read(&file, options.handed.reading(), &choice);

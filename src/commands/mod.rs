@@ -8,6 +8,7 @@ mod json_file;
 pub mod measure;
 mod output_file;
 pub mod plan;
+pub mod probe;
 pub mod run;
 pub mod smoke;
 
