@@ -52,7 +52,8 @@ pub(super) fn run(
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
     let watch = Watch::new(policy(options.until.into()));
-    let limits = Limits { start, time_limit: options.time_limit, interactive: false };
+    let time_limit = Some(super::time_limit(options, engine.kind));
+    let limits = Limits { start, time_limit, interactive: false };
     let session = Session::watched(Record::default(), watch, limits, timeline)
         .map_err(|source| Error::Host { what: "can't set up the console", source })?;
     let told = if options.count {
