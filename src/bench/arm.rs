@@ -32,11 +32,6 @@ pub trait Arm: fmt::Debug {
     /// is booted; one that can't be used is left out, and why is reported.
     fn available(&self, mode: Mode) -> Result<(), Why>;
 
-    /// Whether it can end a guest there. Most can only wait for its own end.
-    fn stops_at(&self, until: Until) -> bool {
-        until == Until::End
-    }
-
     /// What it uses that the host may have in another version: name and version.
     fn versions(&self) -> Vec<(String, String)> {
         Vec::new()

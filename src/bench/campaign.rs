@@ -117,7 +117,7 @@ pub fn run(
     tell: &mut dyn FnMut(&Event<'_>),
 ) -> Vec<Record> {
     let mut records: Vec<Record> =
-        contenders.iter().map(|contender| enter(contender, extent, tell)).collect();
+        contenders.iter().map(|contender| enter(contender, extent.mode, tell)).collect();
     let turns: Vec<_> = schedule(contenders.len(), extent.warm_ups, extent.rounds).collect();
     let mut done: usize = 0;
     for (at, turn) in turns.iter().enumerate() {
@@ -148,15 +148,8 @@ pub fn run(
     records
 }
 
-fn enter(contender: &Contender<'_>, extent: &Extent, tell: &mut dyn FnMut(&Event<'_>)) -> Record {
-    let unavailable = contender.arm.available(extent.mode).err();
-    let unavailable = unavailable.or_else(|| {
-        let why = || Why {
-            reason: "it can only wait until a guest ends by itself".to_owned(),
-            mend: Some("give --until end".to_owned()),
-        };
-        (!contender.arm.stops_at(extent.until)).then(why)
-    });
+fn enter(contender: &Contender<'_>, mode: Mode, tell: &mut dyn FnMut(&Event<'_>)) -> Record {
+    let unavailable = contender.arm.available(mode).err();
     if let Some(why) = &unavailable {
         tell(&Event::Unavailable { name: &contender.name, why });
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Arm, Error, Mode, Request, Until, Why};
+use super::{Arm, Error, Mode, Request, Why};
 use crate::{
     bench::{
         Phase, Proof, Trial, Unit, count,
@@ -90,10 +90,6 @@ impl Arm for Ukivm {
                 mend: Some("give --engine tcg".to_owned()),
             }),
         }
-    }
-
-    fn stops_at(&self, _until: Until) -> bool {
-        true
     }
 
     fn versions(&self) -> Vec<(String, String)> {

@@ -64,12 +64,8 @@ const EXTENT: Extent = Extent {
 };
 
 fn told(contenders: &[Contender<'_>]) -> (Vec<Record>, Vec<String>) {
-    told_of(contenders, &EXTENT)
-}
-
-fn told_of(contenders: &[Contender<'_>], extent: &Extent) -> (Vec<Record>, Vec<String>) {
     let mut events = Vec::new();
-    let records = run(contenders, extent, &AtomicBool::new(false), &mut |event| {
+    let records = run(contenders, &EXTENT, &AtomicBool::new(false), &mut |event| {
         events.push(match event {
             Event::Turn { name, turn, done, of } => format!("{name}{} {done}/{of}", turn.round),
             Event::Trial { .. } => return,
@@ -108,16 +104,6 @@ fn an_arm_that_is_missing_is_never_asked_to_boot() {
     assert_eq!(events.first().map(String::as_str), Some("A missing: no paper"));
     assert_eq!((a.boots.get(), b.boots.get()), (0, 4));
     assert_eq!(records[1].trials.len(), 3);
-}
-
-#[test]
-fn an_arm_that_can_only_wait_for_the_end_is_left_out_where_that_is_not_wanted() {
-    let arm = Paper::default();
-    let extent = Extent { until: Until::Init, ..EXTENT };
-    let (records, events) = told_of(&[contender("A", &arm)], &extent);
-    let why = "A missing: it can only wait until a guest ends by itself";
-    assert_eq!(events, [why]);
-    assert_eq!((arm.boots.get(), records[0].trials.len()), (0, 0));
 }
 
 #[test]
