@@ -1,5 +1,8 @@
 //! Hand-made kernels.
 
+use std::io::Write as _;
+
+use flate2::{Compression, write::GzEncoder};
 use linux_loader::loader::bootparam::setup_header;
 use vm_memory::ByteValued as _;
 
@@ -66,6 +69,26 @@ impl BzImage {
     pub fn protected_mode(mut self, code: impl Into<Vec<u8>>) -> Self {
         self.protected_mode = code.into();
         self
+    }
+
+    /// The same kernel with that for the kernel proper, behind its code.
+    #[must_use]
+    pub fn payload(mut self, packed: &[u8]) -> Self {
+        let number = |number: usize| number.try_into().expect("a kernel of at most 4 GiB");
+        self.header.payload_offset = number(self.protected_mode.len());
+        self.header.payload_length = number(packed.len());
+        self.protected_mode.extend(packed);
+        self
+    }
+
+    /// The same kernel with a kernel proper, not packed, that says that it was configured
+    /// so (CONFIG_IKCONFIG).
+    #[must_use]
+    pub fn configured(self, config: &str) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(config.as_bytes()).expect("memory to write to");
+        let packed = encoder.finish().expect("memory to write to");
+        self.payload(&[b"\x7fELF", &b"IKCFG_ST"[..], &packed, b"IKCFG_ED"].concat())
     }
 
     /// The same kernel with something after it, as a signature is.
