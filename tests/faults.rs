@@ -43,9 +43,10 @@ impl Fault {
         let asks_for_status = self.options.contains(&"--expect-status");
         let proof: &[&str] =
             if asks_for_status { &[] } else { &["--expect", "^ukivm-fault: proof$"] };
-        let fixed = ["smoke", "--engine", engine, "--memory", "256M", "--format", "json"];
+        let fixed = ["smoke", "--engine", engine, "--memory=256M", "--format=json"];
+        let settle = ["--settle", pace.settle];
         let paced = pace.options(self);
-        let words = fixed.iter().chain(proof).chain(&paced).chain(self.options);
+        let words = fixed.iter().chain(&settle).chain(proof).chain(&paced).chain(self.options);
         let mut arguments: Vec<String> = words.map(ToString::to_string).collect();
         arguments.push(image.display().to_string());
         arguments
@@ -60,14 +61,18 @@ impl Fault {
 struct Pace {
     silence: &'static str,
     total: &'static str,
+    /// How long after a failure a worse one is waited for.
+    settle: &'static str,
     /// How long the flood is. Each of its bytes is an exit, and each exit some
     /// thousand instructions of the bed.
     flood: &'static str,
 }
 
 impl Pace {
-    const EMULATED: Self = Self { silence: "10s", total: "20s", flood: "ukivm.chunks=32" };
-    const IN_THE_BED: Self = Self { silence: "45s", total: "90s", flood: "ukivm.chunks=1" };
+    const EMULATED: Self =
+        Self { silence: "10s", total: "20s", settle: "10s", flood: "ukivm.chunks=32" };
+    const IN_THE_BED: Self =
+        Self { silence: "45s", total: "90s", settle: "20s", flood: "ukivm.chunks=1" };
 
     /// The limit that such a guest is to meet, or how much it does.
     fn options(self, fault: &Fault) -> Vec<&'static str> {

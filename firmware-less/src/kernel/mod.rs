@@ -5,6 +5,7 @@ pub mod config;
 mod error;
 pub mod payload;
 pub mod relocations;
+pub mod unpacked;
 mod version;
 pub mod vmlinux;
 
@@ -12,5 +13,6 @@ pub use bzimage::Kernel;
 pub use config::Config;
 pub use error::{Error, protocol};
 pub use payload::Payload;
+pub use unpacked::Unpacked;
 pub use version::version;
 pub use vmlinux::Vmlinux;

@@ -71,7 +71,7 @@ impl BzImage {
         self
     }
 
-    /// The same kernel with that for the kernel proper, behind its code.
+    /// The same kernel with that, behind its code, as what its decompressor would unpack.
     #[must_use]
     pub fn payload(mut self, packed: &[u8]) -> Self {
         let number = |number: usize| number.try_into().expect("a kernel of at most 4 GiB");
