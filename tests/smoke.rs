@@ -1,6 +1,7 @@
 //! Verdicts on guests of a few instructions, each with the exit status it has to
 //! have; what they leave; several at once.
 
+mod flood;
 pub(crate) mod forms;
 mod guests;
 mod interrupted;
@@ -315,17 +316,4 @@ fn a_guest_that_fails_now_and_then_is_called_flaky() {
     let of = |status: u64| runs.iter().filter(|run| run["exit_status"] == status).count();
     assert!(of(0) > 0 && of(7) > 0 && of(0) + of(7) == 20, "{image:#}");
     assert_eq!(ran.status, Some(7), "{ran:?}");
-}
-
-#[test]
-fn a_flood_is_in_the_log_to_the_last_byte() {
-    if engines("a_flood_is_in_the_log_to_the_last_byte").is_empty() {
-        return;
-    }
-    let scratch = Scratch::new();
-    write(&scratch, "flood");
-    let ran = smoke(&scratch, &["--output=out", "--expect=^end$"], &["flood.efi"]);
-    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
-    let log = fs::read(scratch.path().join("out/serial.log")).expect("a log");
-    assert_eq!(log.len(), guests::FLOOD + "\r\nend\r\n".len());
 }

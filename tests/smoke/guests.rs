@@ -170,3 +170,29 @@ fn flood(a: &mut CodeAssembler) -> Result<(), IcedError> {
     print(a, "\r\nend\r\n")?;
     power_off(a)
 }
+
+/// A line of the pour.
+pub(crate) const POURED: &str = "[    1.000000] 0123456789 the quick brown fox jumps over it\r\n";
+/// How many lines one instruction pours.
+pub(crate) const POURED_AT_ONCE: usize = 1024;
+
+/// A guest that pours `times` times 1024 lines as fast as it can, and says so.
+pub(crate) fn pours(times: u32) -> Vec<u8> {
+    let lines = POURED.repeat(POURED_AT_ONCE);
+    guest(|a| {
+        let (mut text, mut again) = (a.create_label(), a.create_label());
+        a.mov(ebx, times)?;
+        a.cld()?;
+        a.set_label(&mut again)?;
+        a.lea(rsi, ptr(text))?;
+        a.mov(ecx, u32::try_from(lines.len()).expect("a small number"))?;
+        a.mov(edx, u32::from(port::SERIAL))?;
+        a.rep().outsb()?;
+        a.dec(ebx)?;
+        a.jnz(again)?;
+        print(a, "end\r\n")?;
+        power_off(a)?;
+        a.set_label(&mut text)?;
+        a.db(lines.as_bytes())
+    })
+}
