@@ -8,6 +8,7 @@ mod acpi;
 mod boot_params;
 mod compare;
 mod kernel;
+mod pe;
 mod planned;
 mod report;
 mod rows;
