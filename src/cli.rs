@@ -1,5 +1,6 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
+mod bench;
 mod handed;
 mod inspect;
 mod measure;
@@ -12,6 +13,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::{handoff::kexec, machine::LeafSize};
 
+pub use bench::{ArmOption, BenchOptions, ExportOptions, UntilOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
@@ -78,6 +80,8 @@ pub enum Command {
     /// Say what systemd-stub would measure of a UKI: the values of PCR 11
     #[command(after_help = exit::help("measure"))]
     Measure(MeasureOptions),
+    /// Measure how long UKIs take to boot, phase by phase, and compare them
+    Bench(Box<BenchOptions>),
     /// Say what this host can do, and how to mend what it can't
     #[command(after_help = exit::help("doctor"))]
     Doctor(DoctorOptions),

@@ -11,7 +11,7 @@ use firmware_less::{
 use thiserror::Error;
 
 use crate::{
-    engine, exit, files,
+    engine, exit, files, job,
     outcome::Signal,
     probe, symbols,
     verdict::lists,
@@ -263,6 +263,37 @@ pub enum Error {
     /// The engine can't be used, or failed before the guest ran.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// The kernel can't be entered directly, and nothing else is wanted.
+    #[error("{}: can't be handed over directly", path.display())]
+    NotDirect {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: job::NotDirect,
+    },
+    /// A file is no report of a benchmark.
+    #[error("{}: {what}", path.display())]
+    BenchReport {
+        /// As the user named it.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An earlier report can't be compared with.
+    #[error("{}: can't be compared with: {why}", path.display())]
+    Incomparable {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// What is asked for can't be counted.
+    #[error("--count needs one vCPU on the TCG engine, not {found}")]
+    Counting {
+        /// What was asked for.
+        found: String,
+    },
     /// The host refused something every process may do.
     #[error("{what}")]
     Host {
@@ -307,6 +338,9 @@ impl Error {
             | Self::Measure { .. }
             | Self::Inspect { .. }
             | Self::NoSection { .. }
+            | Self::NotDirect { .. }
+            | Self::BenchReport { .. }
+            | Self::Incomparable { .. }
             | Self::Handoff { .. }
             | Self::StandIn { .. }
             | Self::Probe { .. }
@@ -319,6 +353,7 @@ impl Error {
             | Self::NothingTrusted { .. }
             | Self::List { .. }
             | Self::SystemMap { .. }
+            | Self::Counting { .. }
             | Self::EmptyShard { .. } => exit::USAGE,
             Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),

@@ -16,6 +16,8 @@ mod arms;
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// `ukivm bench --count`, to the instruction.
+mod count;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.

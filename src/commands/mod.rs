@@ -1,5 +1,6 @@
 //! One file a command. Each takes its options and gives an exit status.
 
+pub mod bench;
 pub mod diff;
 pub mod doctor;
 pub mod inspect;

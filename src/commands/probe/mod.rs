@@ -79,12 +79,12 @@ fn write(path: &Path, bytes: &[u8]) -> Result<u8, Error> {
 /// The job: of the UKI that was named, or of the one built in.
 fn open(options: &ProbeOptions) -> Result<Job, Error> {
     if options.job.image != Path::new(BUILT_IN) {
-        return Job::open(&options.job);
+        return Job::open(&options.job, &mut |_| {});
     }
     let uki = probe::uki();
     let memory = |source| Error::Host { what: "no memory for the probe", source };
     let file = OpenFile::in_memory("built-in probe", &uki).map_err(memory)?;
-    Job::of(file, &options.job)
+    Job::of(file, &options.job, &mut |_| {})
 }
 
 fn boot(options: &ProbeOptions, start: Instant) -> Result<u8, Error> {
@@ -124,11 +124,11 @@ fn read(options: &ProbeOptions, path: &Path) -> Result<u8, Error> {
         EngineOption::Auto | EngineOption::Kvm => Kind::Kvm,
     };
     let machine = kind.equip(job::machine(&options.job)?);
-    let job = Job::open(&options.job)?;
+    let job = Job::open(&options.job, &mut |_| {})?;
     let json = options.json.as_deref().map(|path| JsonFile::prepare(path, &job.files));
     let json = json.transpose()?;
     tell(&job);
-    let sealed = job.plan(&machine, options.job.digest)?;
+    let sealed = job.plan(&machine, options.job.digest, &mut |_| {})?;
     let planned = planned(&sealed.plan, &job.files)?;
     let comparison = compare(found, Some((rows(&planned), kind)));
     show(options, json, None, Some(&Handoff::new(&job, &sealed)), &comparison)
