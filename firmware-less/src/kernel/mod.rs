@@ -11,6 +11,7 @@ pub mod vmlinux;
 pub use bzimage::Kernel;
 pub use error::{Error, protocol};
 pub use payload::Payload;
-pub use unpacked::Unpacked;
+pub use relocations::{Image, Relocation};
+pub use unpacked::{Unpacked, unpack};
 pub use version::version;
 pub use vmlinux::Vmlinux;
