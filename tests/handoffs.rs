@@ -171,8 +171,21 @@ fn every_hand_off_on_tcg_shows_a_kernel_what_is_planned() {
 fn every_hand_off_on_kvm_shows_a_kernel_what_is_planned() {
     let test = "every_hand_off_on_kvm_shows_a_kernel_what_is_planned";
     let Some(subject) = Subject::of(test) else { return };
-    let Some(runs) = bed::on_kvm(test, &subject.commands("kvm")) else { return };
-    subject.check("kvm", &runs);
+    // The probe too, on a KVM that does not emulate it.
+    let probe = |handoff: &&[&str]| {
+        let image = subject.arguments.last().expect("the UKI").as_str();
+        let options = [["probe", "--engine", "kvm", image].as_slice(), handoff].concat();
+        options.into_iter().map(str::to_owned).collect()
+    };
+    let probes = HANDOFFS.iter().map(probe);
+    let commands: Vec<_> = subject.commands("kvm").into_iter().chain(probes).collect();
+    let Some(runs) = bed::on_kvm(test, &commands) else { return };
+    let (kernels, probes) = runs.split_at(HANDOFFS.len());
+    subject.check("kvm", kernels);
+    for ran in probes {
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+        assert!(ran.stdout.contains("\nas planned: all of "), "{ran:?}");
+    }
 }
 
 #[test]
