@@ -93,13 +93,29 @@ impl Counts {
             1 => {}
             _ => return Err(Error::Marked),
         }
+        let entry = mark.after.saturating_add(AFTER_MARK);
+        Self::paired(writes, console, entry, executed)
+    }
+
+    /// The counts for `console` of another machine that QEMU ran, from its reset on; the
+    /// console is all that its log has writes of.
+    pub(crate) fn from_reset(log: &[u8], console: Vec<u8>) -> Result<Self, Error> {
+        let Recording { writes, executed } = replay_log::read(log)?;
+        Self::paired(&writes, console, 0, executed)
+    }
+
+    fn paired(
+        writes: &[Write],
+        console: Vec<u8>,
+        entry: u64,
+        executed: u64,
+    ) -> Result<Self, Error> {
         if console.len() != writes.len() {
             return Err(Error::Writes { logged: writes.len(), written: console.len() });
         }
         if let Some(byte) = writes.iter().position(|write| write.taken != 1) {
             return Err(Error::Overrun { byte });
         }
-        let entry = mark.after.saturating_add(AFTER_MARK);
         let after = |write: &Write| write.after.saturating_sub(entry);
         Ok(Self {
             after: writes.iter().map(after).collect(),
@@ -163,6 +179,14 @@ mod tests {
         let counts = counts(&entered().instructions(9).end(), b"", 1).unwrap();
         assert_eq!(counts.console().len(), 0);
         assert_eq!(counts.executed(), 9);
+    }
+
+    #[test]
+    fn another_machine_is_counted_from_its_reset() {
+        let log = Log::new().instructions(7).write().instructions(2).write().end();
+        let counts = Counts::from_reset(&log, b"ok".to_vec()).unwrap();
+        assert_eq!(counts.console().collect::<Vec<_>>(), [(b'o', 7), (b'k', 9)]);
+        assert!(Counts::from_reset(&log, b"o".to_vec()).is_err());
     }
 
     #[test]
