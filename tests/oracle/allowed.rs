@@ -1,0 +1,143 @@
+//! In what a plan may differ from a real kexec, and why.
+
+use std::{collections::BTreeSet, ops::Range};
+
+use super::record::Record;
+
+/// Where there may be a difference.
+#[derive(Clone, Debug)]
+enum Place {
+    /// In values whose names begin so.
+    Values(&'static str),
+    /// In those bytes of the params segment.
+    Params(Range<usize>),
+}
+
+struct Allowed {
+    place: Place,
+    /// The kernels with which there is one.
+    on: &'static [&'static str],
+    /// Why.
+    reason: &'static str,
+}
+
+const ALL: &[&str] = &["6.1", "6.12", "7"];
+const MODERN: &[&str] = &["6.12", "7"];
+
+/// Each of these must occur with each of its kernels, in one case at least.
+const TABLE: &[Allowed] = &[
+    params(0x000..0x002, ALL, SCREEN),
+    params(0x004..0x040, ALL, SCREEN),
+    values("rflags", ALL, "ZF and PF are left by purgatory's comparison of digests"),
+    values("cs attributes", ALL, ACCESSED),
+    values("gdt 0x10", ALL, ACCESSED),
+    values("gdt 0x00", ALL, "never loaded: it holds the table's own address"),
+    values("gdtr base", ALL, "where in purgatory the compiler put the table"),
+    values("idtr", &["7"], "7.x has a table of traps in a page of its own, for its own debugging"),
+    values("ldtr attributes", ALL, "nothing is loaded, so nothing looks at them"),
+    values("tr base", ALL, TASK),
+    values("tr limit", ALL, TASK),
+    values("tr attributes", ALL, TASK),
+    values("cr2", ALL, LEFT),
+    values("xmm", MODERN, LEFT),
+    values("lapic tpr", ALL, APIC_LEFT),
+    values("lapic ppr", ALL, APIC_LEFT),
+    values("lapic ldr", ALL, APIC_LEFT),
+    values("lapic icr", ALL, APIC_LEFT),
+    values("lapic dcr", ALL, APIC_LEFT),
+    values("lapic initial count", ALL, APIC_LEFT),
+    values("cr3", ALL, "kexec's page tables lie where there was a free page"),
+    values("mapped by tables", MODERN, "bit 58 is software's: Linux keeps a note in it"),
+    values(
+        "mapped in the upper half",
+        ALL,
+        "the old kernel's address of the page that it leaves by",
+    ),
+];
+
+const SCREEN: &str = "screen_info: the console that the first kernel's loader set up";
+const ACCESSED: &str = "a processor marks a descriptor that it uses, QEMU's does not";
+const TASK: &str =
+    "stale: the old kernel's, whose selector is in no table any more; VMX and SVM want one";
+const LEFT: &str = "left by the old kernel's programs";
+const APIC_LEFT: &str = "left by the old kernel; the next one writes it before it relies on it";
+
+const fn values(
+    prefix: &'static str,
+    on: &'static [&'static str],
+    reason: &'static str,
+) -> Allowed {
+    Allowed { place: Place::Values(prefix), on, reason }
+}
+
+const fn params(range: Range<usize>, on: &'static [&'static str], reason: &'static str) -> Allowed {
+    Allowed { place: Place::Params(range), on, reason }
+}
+
+/// The bytes of the params segment in which there may be a difference.
+pub(super) fn free_params() -> impl Iterator<Item = Range<usize>> {
+    TABLE.iter().filter_map(|allowed| match &allowed.place {
+        Place::Params(range) => Some(range.clone()),
+        Place::Values(_) => None,
+    })
+}
+
+/// Which entries of the table occurred, with which kernel.
+#[derive(Default)]
+pub(super) struct Used(BTreeSet<(usize, &'static str)>);
+
+impl Used {
+    /// The differences between `found` and `planned` that are not allowed.
+    pub(super) fn differences(
+        &mut self,
+        kernel: &'static str,
+        found: &Record,
+        planned: &Record,
+    ) -> Vec<String> {
+        let mut differences = Vec::new();
+        let names: BTreeSet<_> = found.values.keys().chain(planned.values.keys()).collect();
+        for name in names {
+            let (is, was) = (found.values.get(name), planned.values.get(name));
+            let at = |allowed: &Allowed| match allowed.place {
+                Place::Values(prefix) => name.starts_with(prefix),
+                Place::Params(_) => false,
+            };
+            if is != was && !self.is_allowed(kernel, at) {
+                differences.push(format!("{name}: found {is:?}, planned {was:?}"));
+            }
+        }
+        let (is, was) = (&found.params, &planned.params);
+        for byte in 0..is.len().max(was.len()) {
+            let at = |allowed: &Allowed| match &allowed.place {
+                Place::Params(range) => range.contains(&byte),
+                Place::Values(_) => false,
+            };
+            let (is, was) = (is.get(byte), was.get(byte));
+            if is != was && !self.is_allowed(kernel, at) {
+                differences
+                    .push(format!("params {byte:#06x}: found {is:02x?}, planned {was:02x?}"));
+            }
+        }
+        differences
+    }
+
+    fn is_allowed(&mut self, kernel: &'static str, at: impl Fn(&Allowed) -> bool) -> bool {
+        let mut entries = TABLE.iter().enumerate();
+        let entry = entries.find(|(_, allowed)| allowed.on.contains(&kernel) && at(allowed));
+        let Some((number, _)) = entry else { return false };
+        self.0.insert((number, kernel));
+        true
+    }
+
+    /// What is allowed but never occurred.
+    pub(super) fn unused(&self) -> Vec<String> {
+        let all = TABLE.iter().enumerate().flat_map(|(number, allowed)| {
+            allowed.on.iter().map(move |kernel| (number, *kernel, allowed))
+        });
+        all.filter(|(number, kernel, _)| !self.0.contains(&(*number, *kernel)))
+            .map(|(_, kernel, Allowed { place, reason, .. })| {
+                format!("{place:x?} with {kernel}: {reason}")
+            })
+            .collect()
+    }
+}
