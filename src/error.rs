@@ -54,6 +54,12 @@ pub enum Error {
         /// As the user named it.
         path: PathBuf,
     },
+    /// A folder that is to be filled has something in it.
+    #[error("{}: is not empty, and what is there is not to be mixed with what is written", path.display())]
+    FolderInUse {
+        /// As the user named it.
+        path: PathBuf,
+    },
     /// A System.map can't be used.
     #[error("{}", path.display())]
     SystemMap {
@@ -221,6 +227,12 @@ pub enum Error {
         #[source]
         source: kexec::Error,
     },
+    /// A choice that is the kernel's own.
+    #[error(
+        "--kaslr is for --handoff direct: handed over as kexec does, the kernel chooses its \
+         addresses itself"
+    )]
+    KaslrIsTheKernels,
     /// The plan contradicts itself.
     #[error("{}: no plan", path.display())]
     Plan {
@@ -280,7 +292,9 @@ impl Error {
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
+            | Self::KaslrIsTheKernels
             | Self::SameFile { .. }
+            | Self::FolderInUse { .. }
             | Self::BinaryToTerminal { .. }
             | Self::NothingTrusted { .. }
             | Self::List { .. }
@@ -299,6 +313,9 @@ impl Error {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
             }
+            Self::KaslrIsTheKernels => {
+                Some("add --handoff direct, or nokaslr to the command line".into())
+            }
             Self::Verify { source: authenticode::Error::Unsigned { digest }, path } => {
                 let path = path.display();
                 Some(format!(
@@ -310,6 +327,7 @@ impl Error {
                 Some("give --verify the certificate of the signer, or of who vouches for it".into())
             }
             Self::Engine(error) => error.hint(),
+            Self::FolderInUse { .. } => Some("remove it, or name another".into()),
             Self::BinaryToTerminal { .. } => Some("name a file with -o".into()),
             _ => None,
         }

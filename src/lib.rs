@@ -55,9 +55,12 @@
 //!   wanted by then, and a kill can't hang.
 
 pub mod addons;
+pub mod bench;
+mod child;
 pub mod cli;
 pub mod commands;
 pub mod console;
+pub mod content;
 pub mod devices;
 pub mod digest;
 pub mod engine;

@@ -10,12 +10,18 @@
 
 /// The GitHub Action's own scripts.
 mod action;
+/// Other ways to boot a UKI.
+mod arms;
 /// Whole kernels on both engines.
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
 /// In what two UKIs differ.
 mod diff;
+/// Kernels that are entered directly.
+mod direct;
+/// Guest memory and CPU state before the first instruction, as files.
+mod dump;
 /// Verdicts on whole kernels that go wrong.
 mod faults;
 /// The same UKIs by firmware and systemd-stub, and without.

@@ -1,28 +1,36 @@
 //! `ukivm plan`: guest memory, `boot_params` and CPU state before the first
 //! instruction. Needs no KVM.
 
+mod dump;
+
 use std::fmt::Write as _;
 
 use firmware_less::{
     boot_params,
-    handoff::kexec::Warning,
+    handoff::{
+        direct::Kaslr,
+        kexec::{SEED_LEN, Warning},
+    },
     plan::{BootPlan, Content, Piece, Placement, size},
     uki::{Handed, Reading, handed::InitrdPart},
 };
 use serde::Serialize;
 
 use crate::{
-    cli::PlanOptions,
+    cli::{JobOptions, PlanOptions},
     commands::{json_file::JsonFile, print, tell, warn},
     digest::hex,
     engine::Kind,
     error::Error,
     files::Files,
     job::{self, Job, Planned},
-    report::SCHEMA,
+    messages::say,
+    report::{Handoff, SCHEMA},
     verify::Origin,
     visible::visible,
 };
+
+use dump::{Dump, Dumped};
 
 /// The name of the initrd's placement.
 const INITRD: &str = "initrd";
@@ -36,6 +44,9 @@ struct Report<'a> {
     verified: &'a [Origin],
     cmdline: String,
     digest: Option<String>,
+    handoff: Handoff,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dump: Option<Dumped>,
     warnings: Vec<String>,
     initrd: Vec<Part>,
     boot_params: Vec<boot_params::Field>,
@@ -54,8 +65,11 @@ struct Part {
 /// Prints the plan.
 pub fn run(options: &PlanOptions) -> Result<u8, Error> {
     let machine = Kind::from(options.engine).equip(job::machine(&options.job)?);
-    let job = Job::open(&options.job)?;
-    let Planned { plan, digest, warnings, .. } = job.plan(&machine, options.job.digest)?;
+    let job = Job::open(&job_options(options))?;
+    let planned = job.plan(&machine, options.job.digest)?;
+    let Planned { plan, digest, warnings, .. } = &planned;
+    let dump = options.dump.as_deref().map(Dump::prepare).transpose()?;
+    let dump = dump.map(|dump| dump.write(plan, &job.files)).transpose()?;
     let report = Report {
         schema: SCHEMA,
         image: options.job.image.display().to_string(),
@@ -63,18 +77,31 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         verified: &job.verified,
         cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
         digest: digest.map(|digest| hex(&digest)),
+        dump,
         initrd: parts(&job.handed),
         warnings: warnings.iter().map(Warning::to_string).collect(),
-        boot_params: boot_params_of(&plan),
-        plan: &plan,
+        boot_params: boot_params_of(plan),
+        plan,
+        handoff: Handoff::new(&job, &planned),
     };
     match &options.json {
         Some(file) => JsonFile::prepare(file, &job.files)?.write(&report)?,
         None => print(&text(&report, &job.files))?,
     }
     tell(&job);
-    warn(&warnings);
+    warn(&planned);
     Ok(0)
+}
+
+/// The job, with a seed that is always the same where guest memory is to be kept:
+/// no guest will run with it.
+fn job_options(options: &PlanOptions) -> JobOptions {
+    let mut job = options.job.clone();
+    if options.dump.is_some() && job.rng_seed.is_none() {
+        say("the dump has a seed of zeros; --rng-seed gives it another");
+        job.rng_seed = Some([0; SEED_LEN]);
+    }
+    job
 }
 
 /// The fields of `boot_params` that are not zero.
@@ -97,6 +124,9 @@ fn text(report: &Report<'_>, files: &Files) -> String {
         section("reading", vec![format!("{}: {}", report.reading, report.reading.title())]);
     }
     section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
+    if let Some(kaslr) = &report.handoff.kaslr {
+        section("hand-off", vec![directly(kaslr)]);
+    }
     section("command line", vec![visible(&report.cmdline)]);
     section("guest memory", memory(report, files));
     section("e820", memory_map(plan));
@@ -105,8 +135,20 @@ fn text(report: &Report<'_>, files: &Files) -> String {
     if let Some(digest) = &report.digest {
         section("digest (SHA-256)", vec![digest.clone()]);
     }
+    if let Some(Dumped { folder, sha256 }) = &report.dump {
+        section("dump", vec![visible(folder), format!("SHA-256 of its SHA256SUMS: {sha256}")]);
+    }
     text.pop();
     text
+}
+
+/// Where a kernel that is entered directly is.
+fn directly(Kaslr { physical, virtual_offset }: &Kaslr) -> String {
+    let addresses = match virtual_offset {
+        Some(offset) => format!("its virtual addresses {offset:#x} above those it is linked for"),
+        None => "its virtual addresses as linked".to_owned(),
+    };
+    format!("direct: the kernel unpacked, at {physical:#x}, {addresses}")
 }
 
 /// The parts of the initrd, each with what it is.

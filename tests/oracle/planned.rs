@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use firmware_less::{
     cpu_state::{CpuState, Segment},
     e820::{Entry, Kind, MemoryMap},
-    handoff::kexec::{Error, Flavour, Kexec, Options, Platform, SEED_LEN},
+    handoff::{
+        LaidOut,
+        kexec::{Error, Flavour, Options, Platform, SEED_LEN, lay_out},
+    },
     kernel::Kernel,
     machine::{LeafSize, Machine},
     plan::{BootPlan, Content, FileId, FileSlice, Placement},
@@ -129,7 +132,7 @@ pub(super) fn planned(kernel: &str, case: &Case, found: &Outcome) -> Outcome {
     let options = Options { flavour, seed: given.seed };
     let image = case.kernel();
     let read = Kernel::read(image.as_slice(), handed.kernel.range).expect("a kernel");
-    match (Kexec::new(&machine, platform, &read, &handed, &options), found) {
+    match (lay_out(&machine, platform, &read, &handed, &options), found) {
         (Err(Error::CmdlineTooLong { .. }), _) => Outcome::Refused(EINVAL),
         (Err(Error::NoFiveLevel { .. }), _) => Outcome::Refused(ENOEXEC),
         (Err(error), _) => panic!("{}: {error}", case.name),
@@ -148,7 +151,7 @@ fn initrd(slice: FileSlice) -> Vec<InitrdPart> {
     if slice.range.is_empty() { Vec::new() } else { vec![part] }
 }
 
-fn record(kexec: Kexec, files: &Files, found: &Record) -> Record {
+fn record(kexec: LaidOut, files: &Files, found: &Record) -> Record {
     let mut values: BTreeMap<String, String> =
         LEFT_BY_RESET.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     values.extend((0..8).map(|number| (format!("st{number}"), "0".repeat(20))));
@@ -176,7 +179,7 @@ fn record(kexec: Kexec, files: &Files, found: &Record) -> Record {
 
 /// The digest of what is planned, with those bytes of the params from `found` that
 /// a plan may have otherwise.
-fn digest_with(kexec: &Kexec, files: &Files, params: &[u8], found: &Record) -> [u8; 32] {
+fn digest_with(kexec: &LaidOut, files: &Files, params: &[u8], found: &Record) -> [u8; 32] {
     let mut segments = kexec.digested().to_vec();
     let mut params = params.to_vec();
     for range in allowed::free_params() {

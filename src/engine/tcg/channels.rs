@@ -10,9 +10,8 @@ use std::{
     },
 };
 
-use rustix::fs::MemfdFlags;
-
-use super::{Error, arguments::Numbers, child::Standard, memory::Memory};
+use super::{Error, arguments::Numbers, memory::Memory};
+use crate::child::{Standard, Text, anonymous_file};
 
 /// Our ends.
 #[derive(Debug)]
@@ -55,8 +54,8 @@ impl Channels {
         let (input, their_input) = pair("a socket for serial input")?;
         let (exit, their_exit) = pair("an exit port socket")?;
         let (milestone, their_milestone) = pair("a milestone port socket")?;
-        let log = Text::create("QEMU's log")?;
-        let said = Text::create("QEMU's error output")?;
+        let log = made("QEMU's log", Text::create())?;
+        let said = made("QEMU's error output", Text::create())?;
 
         let mut files = Vec::new();
         let mut give = |file: OwnedFd| {
@@ -67,12 +66,12 @@ impl Channels {
         let numbers = Numbers {
             ram: give(made("QEMU's guest RAM", memory.file().try_clone())?.into()),
             rom: give(made("the boot ROM", rom_file(rom))?.into()),
-            log: give(made("QEMU's log", log.0.try_clone())?.into()),
+            log: give(made("QEMU's log", log.handle())?.into()),
             qmp: give(their_qmp.into()),
             exit: give(their_exit.into()),
             milestone: give(their_milestone.into()),
         };
-        let error = made("QEMU's error output", said.0.try_clone())?.into();
+        let error = made("QEMU's error output", said.handle())?.into();
         let standard = Standard { input: their_input.into(), output: their_serial.into(), error };
         let channels = Self { qmp, serial, input, exit, milestone, log, said };
         Ok((channels, QemuEnds { numbers, files, standard }))
@@ -90,27 +89,6 @@ pub(super) fn over() -> Result<(PipeReader, PipeWriter), Error> {
     made("a pipe", io::pipe())
 }
 
-/// An anonymous file that QEMU writes text to.
-#[derive(Debug)]
-pub(super) struct Text(File);
-
-impl Text {
-    fn create(what: &'static str) -> Result<Self, Error> {
-        made(what, anonymous_file()).map(Self)
-    }
-
-    /// The end of what was written so far.
-    pub(super) fn tail(&self) -> String {
-        const MAX: u64 = 1 << 16;
-        let len = self.0.metadata().map_or(0, |metadata| metadata.len());
-        let mut bytes = vec![0; firmware_less::range::index(len.min(MAX))];
-        match self.0.read_exact_at(&mut bytes, len.saturating_sub(MAX)) {
-            Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(_) => String::new(),
-        }
-    }
-}
-
 fn pair(what: &'static str) -> Result<(UnixStream, UnixStream), Error> {
     made(what, UnixStream::pair())
 }
@@ -119,10 +97,6 @@ fn rom_file(rom: &[u8]) -> io::Result<File> {
     let file = anonymous_file()?;
     file.write_all_at(rom, 0)?;
     Ok(file)
-}
-
-fn anonymous_file() -> io::Result<File> {
-    Ok(rustix::fs::memfd_create("ukivm", MemfdFlags::CLOEXEC)?.into())
 }
 
 fn made<T>(what: &'static str, result: io::Result<T>) -> Result<T, Error> {

@@ -14,7 +14,6 @@
 
 mod arguments;
 mod channels;
-mod child;
 mod crash;
 mod ending;
 mod error;
@@ -40,7 +39,6 @@ use firmware_less::{
 
 use self::{
     channels::{Channels, QemuEnds},
-    child::Child,
     crash::{Dump, Named},
     serial::SerialInput,
     watch::Watch,
@@ -52,6 +50,7 @@ pub use self::{
     rom::Error as StateError,
 };
 use crate::{
+    child::Child,
     files::Files,
     outcome::{End, Outcome},
     session::Session,

@@ -1,13 +1,9 @@
 //! The QEMU of this host.
 
-use std::{
-    env,
-    ffi::{OsStr, OsString},
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, ffi::OsString, path::PathBuf, process::Command};
 
 use super::Error;
+use crate::child;
 
 /// Names another QEMU than the one in `PATH`.
 pub const OVERRIDE: &str = "UKIVM_QEMU";
@@ -61,19 +57,7 @@ pub fn qemu() -> Result<QemuFound, Error> {
 /// The path of the program that the TCG engine runs.
 fn find() -> Result<PathBuf, Error> {
     let program = env::var_os(OVERRIDE).unwrap_or_else(|| OsString::from(PROGRAM));
-    let path = env::var_os("PATH").unwrap_or_default();
-    search(&program, &path).ok_or(Error::NoQemu { program })
-}
-
-/// As a shell does: names with a slash are paths, others are looked for.
-fn search(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
-    let executable = |candidate: &PathBuf| {
-        candidate.is_file() && rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok()
-    };
-    if Path::new(program).components().count() > 1 {
-        return Some(PathBuf::from(program)).filter(executable);
-    }
-    env::split_paths(path).map(|folder| folder.join(program)).find(executable)
+    child::program(&program).ok_or(Error::NoQemu { program })
 }
 
 /// The version in the first line of `qemu --version`.
@@ -84,16 +68,6 @@ fn version(said: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_program_is_looked_for_as_a_shell_would() {
-        let search = |program: &str| search(OsStr::new(program), OsStr::new("/nowhere:/bin"));
-        assert_eq!(search("sh"), Some(PathBuf::from("/bin/sh")));
-        assert_eq!(search("/bin/sh"), Some(PathBuf::from("/bin/sh")));
-        assert_eq!(search("no-such-program"), None);
-        assert_eq!(search("/bin"), None, "a folder can't be run");
-        assert_eq!(search("/etc/passwd"), None, "nor can a file that is no program");
-    }
 
     #[test]
     fn the_version_is_what_qemu_says_after_its_name() {

@@ -10,12 +10,12 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{
     channels::Channels,
-    child::Child,
     crash::{self, Dump},
     qmp::{self, Lines, Message},
     reset_log,
 };
 use crate::{
+    child::Child,
     outcome::{End, ResetBy, Sample},
     session::{Milestone, Session},
 };

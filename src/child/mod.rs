@@ -1,5 +1,11 @@
-//! A child process that ends when we do, however we end.
+//! [`Child`]: a child process that ends when we do, however we end.
 #![expect(unsafe_code, reason = "Command::pre_exec, to ask for the death signal after fork")]
+
+mod program;
+mod text;
+
+pub(crate) use program::program;
+pub(crate) use text::{Text, anonymous_file};
 
 use std::{
     ffi::OsStr,
@@ -17,10 +23,10 @@ use rustix::{
 
 /// What is to be a child's standard files.
 #[derive(Debug)]
-pub(super) struct Standard {
-    pub(super) input: OwnedFd,
-    pub(super) output: OwnedFd,
-    pub(super) error: OwnedFd,
+pub(crate) struct Standard {
+    pub(crate) input: OwnedFd,
+    pub(crate) output: OwnedFd,
+    pub(crate) error: OwnedFd,
 }
 
 /// A running child; killed when dropped.
@@ -28,7 +34,7 @@ pub(super) struct Standard {
 /// The kernel kills it when the *thread* that started it ends, so it is not
 /// `Send`: it can't outlive that thread by mistake.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(crate) struct Child {
     inner: std::process::Child,
     not_send: PhantomData<*const ()>,
 }
@@ -36,7 +42,7 @@ pub(super) struct Child {
 impl Child {
     /// Starts `program`. It inherits `files` under the numbers they have here; our
     /// copies of them and of its standard files are closed.
-    pub(super) fn start(
+    pub(crate) fn start(
         program: &Path,
         arguments: &[impl AsRef<OsStr>],
         files: Vec<OwnedFd>,
@@ -55,7 +61,7 @@ impl Child {
 
     /// Ends the child at once, and whatever it has started. Nothing to do if it
     /// has ended.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let group = i32::try_from(self.inner.id()).ok().and_then(Pid::from_raw);
         if let Some(group) = group {
             rustix::process::kill_process_group(group, Signal::KILL).ok();
@@ -64,7 +70,7 @@ impl Child {
     }
 
     /// Waits until the child has ended.
-    pub(super) fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         self.inner.wait()
     }
 }
