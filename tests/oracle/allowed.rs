@@ -9,6 +9,8 @@ use super::record::Record;
 enum Place {
     /// In values whose names begin so.
     Values(&'static str),
+    /// In those bits of numbers whose names begin so.
+    Bits(&'static str, u64),
     /// In those bytes of the params segment.
     Params(Range<usize>),
 }
@@ -28,13 +30,18 @@ const MODERN: &[&str] = &["6.12", "7"];
 const TABLE: &[Allowed] = &[
     params(0x000..0x002, ALL, SCREEN),
     params(0x004..0x040, ALL, SCREEN),
-    values("rflags", ALL, "ZF and PF are left by purgatory's comparison of digests"),
-    values("cs attributes", ALL, ACCESSED),
-    values("gdt 0x10", ALL, ACCESSED),
+    bits("rflags", ZF | PF, ALL, "left by purgatory's comparison of digests"),
+    bits("cs attributes", 1 << 8, ALL, ACCESSED),
+    bits("gdt 0x10", 1 << 40, ALL, ACCESSED),
     values("gdt 0x00", ALL, "never loaded: it holds the table's own address"),
     values("gdtr base", ALL, "where in purgatory the compiler put the table"),
     values("idtr", &["7"], "7.x has a table of traps in a page of its own, for its own debugging"),
-    values("ldtr attributes", ALL, "nothing is loaded, so nothing looks at them"),
+    bits(
+        "ldtr attributes",
+        1 << 15,
+        ALL,
+        "nothing is loaded, so it matters not whether that is present",
+    ),
     values("tr base", ALL, TASK),
     values("tr limit", ALL, TASK),
     values("tr attributes", ALL, TASK),
@@ -47,7 +54,7 @@ const TABLE: &[Allowed] = &[
     values("lapic dcr", ALL, APIC_LEFT),
     values("lapic initial count", ALL, APIC_LEFT),
     values("cr3", ALL, "kexec's page tables lie where there was a free page"),
-    values("mapped by tables", MODERN, "bit 58 is software's: Linux keeps a note in it"),
+    bits("mapped by tables", 1 << 58, MODERN, "for software: Linux keeps a note in it"),
     values(
         "mapped in the upper half",
         ALL,
@@ -55,6 +62,8 @@ const TABLE: &[Allowed] = &[
     ),
 ];
 
+const PF: u64 = 1 << 2;
+const ZF: u64 = 1 << 6;
 const SCREEN: &str = "screen_info: the console that the first kernel's loader set up";
 const ACCESSED: &str = "a processor marks a descriptor that it uses, QEMU's does not";
 const TASK: &str =
@@ -70,6 +79,15 @@ const fn values(
     Allowed { place: Place::Values(prefix), on, reason }
 }
 
+const fn bits(
+    prefix: &'static str,
+    mask: u64,
+    on: &'static [&'static str],
+    reason: &'static str,
+) -> Allowed {
+    Allowed { place: Place::Bits(prefix, mask), on, reason }
+}
+
 const fn params(range: Range<usize>, on: &'static [&'static str], reason: &'static str) -> Allowed {
     Allowed { place: Place::Params(range), on, reason }
 }
@@ -78,7 +96,7 @@ const fn params(range: Range<usize>, on: &'static [&'static str], reason: &'stat
 pub(super) fn free_params() -> impl Iterator<Item = Range<usize>> {
     TABLE.iter().filter_map(|allowed| match &allowed.place {
         Place::Params(range) => Some(range.clone()),
-        Place::Values(_) => None,
+        Place::Values(_) | Place::Bits(..) => None,
     })
 }
 
@@ -100,6 +118,10 @@ impl Used {
             let (is, was) = (found.values.get(name), planned.values.get(name));
             let at = |allowed: &Allowed| match allowed.place {
                 Place::Values(prefix) => name.starts_with(prefix),
+                Place::Bits(prefix, mask) => {
+                    let others = |value| Some(number(value)? & !mask);
+                    name.starts_with(prefix) && others(is).is_some() && others(is) == others(was)
+                }
                 Place::Params(_) => false,
             };
             if is != was && !self.is_allowed(kernel, at) {
@@ -110,7 +132,7 @@ impl Used {
         for byte in 0..is.len().max(was.len()) {
             let at = |allowed: &Allowed| match &allowed.place {
                 Place::Params(range) => range.contains(&byte),
-                Place::Values(_) => false,
+                Place::Values(_) | Place::Bits(..) => false,
             };
             let (is, was) = (is.get(byte), was.get(byte));
             if is != was && !self.is_allowed(kernel, at) {
@@ -140,4 +162,9 @@ impl Used {
             })
             .collect()
     }
+}
+
+/// A value that is one number.
+fn number(value: Option<&String>) -> Option<u64> {
+    u64::from_str_radix(value?.strip_prefix("0x")?, 16).ok()
 }

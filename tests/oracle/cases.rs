@@ -39,8 +39,12 @@ impl Case {
         }
     }
 
+    fn mib(self, memory_mib: u64) -> Self {
+        Self { memory_mib, ..self }
+    }
+
     fn gib(self, memory: u64) -> Self {
-        Self { memory_mib: memory << 10, ..self }
+        self.mib(memory << 10)
     }
 
     fn cmdline(self, cmdline: String) -> Self {
@@ -114,6 +118,7 @@ pub(super) fn cases() -> Vec<Case> {
         case("2047 characters").cmdline(long(2047)),
         case("4000 characters").cmdline(long(4000)),
         case("an initrd below the kernel").initrd(7 << 20).init_size(0x3c3_b000),
+        case("more than half of RAM").mib(128).initrd(8 << 20).init_size(0x3c3_b000),
         case("2 GiB").gib(2),
         case("6 GiB").gib(6),
         case("6 GiB, no initrd, no 1 GiB pages").gib(6).initrd(0).without_gib_pages(),

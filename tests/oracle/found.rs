@@ -36,8 +36,8 @@ pub(super) fn found(guest: &mut Guest) -> Record {
     let params = values.number("rsi");
     values.put("purgatory", purgatory);
     let gdt = guest.memory(values.number("gdtr base"), 32);
-    for (at, entry) in gdt.chunks(8).enumerate() {
-        values.text(&format!("gdt {:#04x}", 8 * at), hex(entry));
+    for (entry, at) in gdt.as_chunks().0.iter().zip((0..).step_by(8)) {
+        values.put(&format!("gdt {at:#04x}"), u64::from_le_bytes(*entry));
     }
     let regions = values.regions(&guest.memory(purgatory, PURGATORY_LEN), params);
     let mut hash = Sha256::new();
@@ -89,19 +89,18 @@ impl Values {
             self.put(&name.to_lowercase(), hex_number(after(&said, &format!("{name}="))));
         }
         self.put("rflags", hex_number(after(&said, "RFL=")));
-        for number in 0..8 {
-            let words = words_after(&said, &format!("FPR{number}="), 2);
-            self.text(&format!("st{number}"), words.concat());
-        }
-        for number in 0..16 {
-            let words = ["ZMM", "YMM", "XMM"].iter().find_map(|kind| {
+        let st = (0..8).map(|number| words_after(&said, &format!("FPR{number}="), 2).concat());
+        self.text("st", in_short(&st.collect::<Vec<_>>()));
+        let xmm = (0..16).map(|number| {
+            let behind = ["ZMM", "YMM", "XMM"].iter().find_map(|kind| {
                 let (_, behind) = said.split_once(&format!("{kind}{number:02}="))?;
-                let line: Vec<&str> = behind.lines().next()?.split_whitespace().collect();
-                Some(line.concat())
+                behind.lines().next()
             });
-            let all = words.unwrap_or_else(|| panic!("no register xmm{number} in {said}"));
-            self.text(&format!("xmm{number:02}"), all[all.len() - 32..].to_owned());
-        }
+            let words = behind.unwrap_or_else(|| panic!("no register xmm{number} in {said}"));
+            let digits: String = words.split_whitespace().collect();
+            digits[digits.len() - 32..].to_owned()
+        });
+        self.text("xmm", in_short(&xmm.collect::<Vec<_>>()));
     }
 
     /// Segments, and the registers of tables.
@@ -168,6 +167,12 @@ impl Values {
         assert!(regions[used..].iter().all(|region| *region == (0, 0)), "{regions:x?}");
         regions[..used].to_vec()
     }
+}
+
+/// Registers of a kind, most often all zero.
+fn in_short(registers: &[String]) -> String {
+    let zero = |register: &String| register.bytes().all(|digit| digit == b'0');
+    if registers.iter().all(zero) { "0".to_owned() } else { registers.join(" ") }
 }
 
 /// The word behind `name`.

@@ -123,8 +123,8 @@ fn kernel_start(case: &Case) -> Vec<u8> {
 fn errno(scratch: &Scratch, console: &PathBuf) -> i32 {
     let said = String::from_utf8_lossy(&fs::read(console).expect("the console")).into_owned();
     let number = said.rsplit_once("kexec: error: kexec_file_load: errno ");
-    let number = number.and_then(|(_, number)| number.trim().parse().ok());
-    number.unwrap_or_else(|| {
+    let digits = number.map(|(_, behind)| behind.split(|c: char| !c.is_ascii_digit()).next());
+    digits.flatten().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| {
         let words = fs::read_to_string(scratch.path().join("qemu")).unwrap_or_default();
         panic!("the machine ended: {words}{said}")
     })
