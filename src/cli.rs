@@ -1,8 +1,10 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
+mod bench;
 mod handed;
 mod inspect;
 mod measure;
+mod probe;
 mod smoke;
 mod verify;
 
@@ -11,9 +13,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::{handoff::kexec, machine::LeafSize};
 
+pub use bench::{ArmOption, BenchOptions, ExportOptions, UntilOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
+pub use probe::{BUILT_IN, ProbeOptions};
 pub use smoke::{
     FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
     Reboot, Shard, SmokeOptions, VERDICT,
@@ -50,6 +54,20 @@ pub enum Command {
     /// Needs no KVM and no privileges: the plan is a pure function of the options and the files.
     #[command(after_help = exit::help("plan"))]
     Plan(PlanOptions),
+    /// Have a guest in the kernel's place report what it was handed, and compare that with the
+    /// plan
+    ///
+    /// Runs on any KVM, those too that can't run kernels. The probe reports every register,
+    /// boot_params, e820, the command line, the initrd, ACPI and what else there is, and so it
+    /// does elsewhere: --write-bzimage and --write-uki give it to other loaders, --read takes
+    /// what it printed there.
+    #[command(after_help = exit::help("probe"))]
+    #[command(mut_arg("image", |arg| arg
+        .required(false)
+        .default_value(BUILT_IN)
+        .hide_default_value(true)
+        .help("The UKI whose kernel's place the probe takes [default: a small one, built in]")))]
+    Probe(Box<ProbeOptions>),
     /// Describe a UKI: sections, profiles, command line, initrd, kernel, and what is odd about it
     ///
     /// Describes whatever has readable headers, be it refused elsewhere; a refusal is part of the
@@ -62,6 +80,8 @@ pub enum Command {
     /// Say what systemd-stub would measure of a UKI: the values of PCR 11
     #[command(after_help = exit::help("measure"))]
     Measure(MeasureOptions),
+    /// Measure how long UKIs take to boot, phase by phase, and compare them
+    Bench(Box<BenchOptions>),
     /// Say what this host can do, and how to mend what it can't
     #[command(after_help = exit::help("doctor"))]
     Doctor(DoctorOptions),

@@ -11,9 +11,9 @@ use firmware_less::{
 use thiserror::Error;
 
 use crate::{
-    engine, exit, files,
+    engine, exit, files, job,
     outcome::Signal,
-    symbols,
+    probe, symbols,
     verdict::lists,
     verify::{self, TrustError},
 };
@@ -227,6 +227,24 @@ pub enum Error {
         #[source]
         source: kexec::Error,
     },
+    /// The probe does not fit into the place of the UKI's kernel.
+    #[error("{}: the probe can't take the kernel's place", path.display())]
+    StandIn {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: plan::Error,
+    },
+    /// A probe printed no report, or not all of it.
+    #[error("{}", path.display())]
+    Probe {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: probe::Error,
+    },
     /// A choice that is the kernel's own.
     #[error(
         "--kaslr is for --handoff direct: handed over as kexec does, the kernel chooses its \
@@ -245,6 +263,37 @@ pub enum Error {
     /// The engine can't be used, or failed before the guest ran.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// The kernel can't be entered directly, and nothing else is wanted.
+    #[error("{}: can't be handed over directly", path.display())]
+    NotDirect {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: job::NotDirect,
+    },
+    /// A file is no report of a benchmark.
+    #[error("{}: {what}", path.display())]
+    BenchReport {
+        /// As the user named it.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// An earlier report can't be compared with.
+    #[error("{}: can't be compared with: {why}", path.display())]
+    Incomparable {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// What is asked for can't be counted.
+    #[error("--count needs one vCPU on the TCG engine, not {found}")]
+    Counting {
+        /// What was asked for.
+        found: String,
+    },
     /// The host refused something every process may do.
     #[error("{what}")]
     Host {
@@ -289,7 +338,12 @@ impl Error {
             | Self::Measure { .. }
             | Self::Inspect { .. }
             | Self::NoSection { .. }
+            | Self::NotDirect { .. }
+            | Self::BenchReport { .. }
+            | Self::Incomparable { .. }
             | Self::Handoff { .. }
+            | Self::StandIn { .. }
+            | Self::Probe { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
             | Self::KaslrIsTheKernels
@@ -299,6 +353,7 @@ impl Error {
             | Self::NothingTrusted { .. }
             | Self::List { .. }
             | Self::SystemMap { .. }
+            | Self::Counting { .. }
             | Self::EmptyShard { .. } => exit::USAGE,
             Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),

@@ -6,8 +6,10 @@ pub use table::{Meaning, ORDER, TABLE, help, markdown};
 
 use crate::outcome::Signal;
 
-/// `diff`, which runs no guest: something differs.
+/// `diff` and `probe`, whose guests have no status of their own: something differs.
 pub const DIFFERS: u8 = 1;
+/// `bench --compare`: something takes longer than it did.
+pub const WORSE: u8 = 1;
 /// The largest status that the guest itself can give.
 pub const GUEST_STATUS_MAX: u8 = 63;
 /// A command line that can't be (`EX_USAGE`).

@@ -37,6 +37,7 @@ use crate::{
     error::Error,
     files::{Files, OpenFile},
     messages::say,
+    timeline::Milestone,
     verify::{self, Origin},
 };
 
@@ -80,10 +81,19 @@ pub enum NotDirect {
 }
 
 impl Job {
-    /// Opens and reads what `options` name.
-    pub fn open(options: &JobOptions) -> Result<Self, Error> {
+    /// Opens and reads what `options` name. `mark` is told of milestones.
+    pub fn open(options: &JobOptions, mark: &mut dyn FnMut(Milestone)) -> Result<Self, Error> {
+        Self::of(open(&options.image)?, options, mark)
+    }
+
+    /// The same, with `uki` as the UKI.
+    pub fn of(
+        uki: OpenFile,
+        options: &JobOptions,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<Self, Error> {
         let mut files = Opening::new(verify::trust(&options.verify)?);
-        files.uki(options)?;
+        files.uki(uki, options)?;
         let choice = handed::Choice {
             profile: options.handed.profile.clone(),
             cmdline: options.cmdline.clone(),
@@ -95,30 +105,70 @@ impl Job {
             enforced: files.trust.is_some(),
         };
         let Opening { files, verified, .. } = files;
+        mark(Milestone::FilesOpened);
         let reading = options.handed.reading();
         let Accepted { uki, handed, kernel } = Accepted::read(files.uki(), reading, &choice)
             .map_err(|refusal| refused(files.uki(), refusal, &choice))?;
         let kexec = kexec::Options { flavour: options.flavour.into(), seed: seed(options)? };
         let direct = wish(options, &kexec)?;
+        mark(Milestone::ImageParsed);
         Ok(Self { files, verified, uki, handed, kernel, kexec, direct })
     }
 
-    /// The plan for `machine`, sealed with a digest if that is wanted.
-    pub fn plan(&self, machine: &Machine, with_digest: bool) -> Result<Planned, Error> {
+    /// The plan for `machine`, sealed with a digest if that is wanted. `mark` is told
+    /// of milestones.
+    pub fn plan(
+        &self,
+        machine: &Machine,
+        with_digest: bool,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<Planned, Error> {
+        self.plan_entering(None, machine, with_digest, mark)
+    }
+
+    /// The same with a guest of ours in the kernel's place.
+    pub fn plan_guest(
+        &self,
+        code: &[u8],
+        machine: &Machine,
+        with_digest: bool,
+    ) -> Result<Planned, Error> {
+        self.plan_entering(Some(code), machine, with_digest, &mut |_| {})
+    }
+
+    fn plan_entering(
+        &self,
+        guest: Option<&[u8]>,
+        machine: &Machine,
+        with_digest: bool,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<Planned, Error> {
         let path = || self.files.uki().path.clone();
-        let (laid_out, handoff, not_direct) = self.lay_out(machine)?;
+        let (mut laid_out, handoff, not_direct) = self.lay_out(machine, mark)?;
+        if let Some(code) = guest {
+            let no_place = |source| Error::StandIn { path: path(), source };
+            laid_out = laid_out.with_guest(code).map_err(no_place)?;
+        }
         let warnings = laid_out.warnings();
         let digested = laid_out.digested().iter().map(|part| part.range).collect();
         let digest = with_digest
             .then(|| digest::of_sources(laid_out.digested(), &self.files))
             .transpose()?;
+        if with_digest {
+            mark(Milestone::SourcesDigested);
+        }
         let plan = laid_out.plan(digest).map_err(|source| Error::Plan { path: path(), source })?;
+        mark(Milestone::Planned);
         Ok(Planned { plan, digest, digested, handoff, not_direct, warnings })
     }
 
     /// Directly if that is wanted and can be done, else as kexec does.
-    fn lay_out(&self, machine: &Machine) -> Result<(LaidOut, Handoff, Option<NotDirect>), Error> {
-        let not_direct = match self.direct.map(|wish| self.lay_out_directly(machine, wish)) {
+    fn lay_out(
+        &self,
+        machine: &Machine,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<(LaidOut, Handoff, Option<NotDirect>), Error> {
+        let not_direct = match self.direct.map(|wish| self.lay_out_directly(machine, wish, mark)) {
             Some(Ok(Direct { laid_out, kaslr })) => {
                 return Ok((laid_out, Handoff::Direct(kaslr), None));
             }
@@ -131,10 +181,16 @@ impl Job {
             .map_err(|source| Error::Handoff { path: self.files.uki().path.clone(), source })
     }
 
-    fn lay_out_directly(&self, machine: &Machine, wish: Wish) -> Result<Direct, NotDirect> {
+    fn lay_out_directly(
+        &self,
+        machine: &Machine,
+        wish: Wish,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<Direct, NotDirect> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let file = self.files.get(self.handed.kernel.file).unwrap_or(self.files.uki());
         let unpacked = Unpacked::read(file, &self.kernel, machine.memory(), threads)?;
+        mark(Milestone::KernelUnpacked);
         let platform = (machine, Platform::of(machine));
         let kernel = (&self.kernel, unpacked);
         Ok(direct::lay_out(platform, kernel, &self.handed, &self.kexec, wish)?)
@@ -191,8 +247,7 @@ impl Opening {
     /// In the order of `kexec_file_load(2)` (kernel/kexec_file.c,
     /// `kimage_file_prepare_segments`): what is no UKI at all is refused before its
     /// signature is looked at, and that before initrd and command line are.
-    fn uki(&mut self, options: &JobOptions) -> Result<(), Error> {
-        let file = open(&options.image)?;
+    fn uki(&mut self, file: OpenFile, options: &JobOptions) -> Result<(), Error> {
         let profile = options.handed.profile.clone();
         let choice = handed::Choice { profile, ..handed::Choice::default() };
         let probe = || Accepted::read(&file, options.handed.reading(), &choice);

@@ -71,6 +71,7 @@ pub mod job;
 pub mod messages;
 pub mod news;
 pub mod outcome;
+pub mod probe;
 pub mod report;
 pub mod session;
 mod signals;

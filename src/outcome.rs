@@ -1,6 +1,6 @@
 //! How a run ended, and the exit status that says so.
 
-use std::iter::Sum;
+use std::{fmt, iter::Sum};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,26 @@ impl End {
             Self::Interrupted { signal } => crate::exit::of_signal(*signal),
             Self::ConsoleClosed => crate::exit::IO,
             Self::EngineFailure { .. } => crate::exit::ENGINE_FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PowerOff => f.write_str("power-off"),
+            Self::Reset { .. } => f.write_str("reset"),
+            Self::Status { status } => write!(f, "status {status}"),
+            Self::Panic => f.write_str("panic"),
+            Self::TripleFault => f.write_str("triple fault"),
+            Self::TimeLimit => f.write_str("time limit"),
+            Self::BootLimit => f.write_str("time limit before userspace"),
+            Self::Silence => f.write_str("silence"),
+            Self::Halted => f.write_str("halted for good"),
+            Self::Decided => f.write_str("ended by us, all that was wanted being seen"),
+            Self::Interrupted { .. } => f.write_str("interrupted"),
+            Self::ConsoleClosed => f.write_str("console closed"),
+            Self::EngineFailure { reason } => write!(f, "engine failure: {reason}"),
         }
     }
 }

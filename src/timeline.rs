@@ -11,12 +11,24 @@ use serde::{Deserialize, Serialize};
 pub enum Milestone {
     /// The program's `main` began.
     ProcessStart,
+    /// The files are open, and verified where that was asked for.
+    FilesOpened,
     /// The UKI is parsed and checked.
     ImageParsed,
+    /// What runs the guest's code is settled.
+    EngineChosen,
+    /// The kernel is unpacked, on the host.
+    KernelUnpacked,
+    /// The digest over what is to be loaded is computed.
+    SourcesDigested,
+    /// The plan is made.
+    Planned,
     /// The VM exists.
     VmCreated,
     /// Guest memory holds the plan.
     MemoryLoaded,
+    /// The digest was found in guest memory.
+    MemoryVerified,
     /// The boot processor is about to run its first instruction.
     FirstEntry,
     /// The first exit to the monitor.
@@ -33,11 +45,17 @@ pub enum Milestone {
 
 impl Milestone {
     /// Every milestone, in the order in which they come.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::ProcessStart,
+        Self::FilesOpened,
         Self::ImageParsed,
+        Self::EngineChosen,
+        Self::KernelUnpacked,
+        Self::SourcesDigested,
+        Self::Planned,
         Self::VmCreated,
         Self::MemoryLoaded,
+        Self::MemoryVerified,
         Self::FirstEntry,
         Self::FirstExit,
         Self::FirstConsoleByte,
@@ -51,6 +69,8 @@ impl Milestone {
     pub fn reason_unseen(self, engine_counts_exits: bool) -> &'static str {
         match self {
             Self::FirstExit if !engine_counts_exits => "this engine does not show exits",
+            Self::KernelUnpacked => "only with --handoff direct",
+            Self::SourcesDigested | Self::MemoryVerified => "only with --digest",
             Self::FirstConsoleByte => "the guest wrote nothing to its console",
             Self::LinuxVersion | Self::InitStarted => {
                 "the kernel did not print it on the console (loglevel, quiet or no console)"
@@ -103,6 +123,11 @@ impl Timeline {
         let now = self.start.elapsed();
         self.times.push((milestone, now));
         Some(now)
+    }
+
+    /// As [`Timeline::mark`], for whoever does not want to know the time.
+    pub fn note(&mut self, milestone: Milestone) {
+        self.mark(milestone);
     }
 
     /// The guest runs again: its end is still to come.

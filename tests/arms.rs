@@ -4,7 +4,7 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 
 use clap::Parser as _;
 use ukivm::{
-    bench::{Arm, Mode, Phase, Request, Trial, arm, arms},
+    bench::{Arm, Mode, Phase, Request, Trial, Until, arm, arms},
     cli::{Cli, Command, JobOptions},
     engine::Kind,
 };
@@ -35,7 +35,7 @@ fn arm(test: &str, name: &str) -> Option<Box<dyn Arm>> {
 
 fn trial(arm: &dyn Arm, subject: &JobOptions, time_limit: Duration) -> Result<Trial, arm::Error> {
     let stop = AtomicBool::new(false);
-    arm.trial(&Request { subject, mode: Mode::Time, time_limit, stop: &stop })
+    arm.trial(&Request { subject, mode: Mode::Time, until: Until::End, time_limit, stop: &stop })
 }
 
 #[test]

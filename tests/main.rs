@@ -16,6 +16,8 @@ mod arms;
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// `ukivm bench --count`, to the instruction.
+mod count;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.
@@ -28,6 +30,8 @@ mod faults;
 mod firmware;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
+/// One kernel by every hand-off.
+mod handoffs;
 /// What ukivm says of a UKI: golden text, JSON, sections extracted.
 mod hostile;
 mod inspect;

@@ -1,5 +1,9 @@
 //! The ways to boot a UKI.
 
+mod ukivm;
+
+pub use ukivm::{Told, Ukivm};
+
 use std::{
     fmt, io,
     path::PathBuf,
@@ -7,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::trial::{Trial, Unit};
@@ -56,6 +61,19 @@ impl Mode {
     }
 }
 
+/// Where a trial ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Until {
+    /// Where the guest ends: it powers off or resets, or writes its status.
+    #[default]
+    End,
+    /// Where userspace shows that it runs.
+    Init,
+    /// At a prompt that ends in "login:".
+    Login,
+}
+
 /// What is to be booted, and how.
 pub type Subject = JobOptions;
 
@@ -66,6 +84,8 @@ pub struct Request<'a> {
     pub subject: &'a Subject,
     /// What is measured.
     pub mode: Mode,
+    /// How far the guest is to come.
+    pub until: Until,
     /// How long the trial may take.
     pub time_limit: Duration,
     /// Set as soon as nobody wants the trial any more: it is to be given up then.

@@ -24,11 +24,19 @@
 
 pub mod arm;
 pub mod arms;
+pub mod campaign;
+pub mod clock;
+pub(crate) mod count;
+pub mod formats;
+pub mod host;
+pub mod judge;
 pub mod phase;
+mod process;
+pub mod report;
 pub mod schedule;
 pub mod statistics;
 pub mod trial;
 
-pub use arm::{Arm, Mode, Request, Subject, Why};
+pub use arm::{Arm, Mode, Request, Subject, Until, Why};
 pub use phase::{Metric, Phase};
 pub use trial::{Proof, Span, Trial, Unit};

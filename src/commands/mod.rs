@@ -1,5 +1,6 @@
 //! One file a command. Each takes its options and gives an exit status.
 
+pub mod bench;
 pub mod diff;
 pub mod doctor;
 pub mod inspect;
@@ -7,6 +8,7 @@ mod json_file;
 pub mod measure;
 mod output_file;
 pub mod plan;
+pub mod probe;
 pub mod run;
 pub mod smoke;
 

@@ -65,8 +65,8 @@ struct Part {
 /// Prints the plan.
 pub fn run(options: &PlanOptions) -> Result<u8, Error> {
     let machine = Kind::from(options.engine).equip(job::machine(&options.job)?);
-    let job = Job::open(&job_options(options))?;
-    let planned = job.plan(&machine, options.job.digest)?;
+    let job = Job::open(&job_options(options), &mut |_| {})?;
+    let planned = job.plan(&machine, options.job.digest, &mut |_| {})?;
     let Planned { plan, digest, warnings, .. } = &planned;
     let dump = options.dump.as_deref().map(Dump::prepare).transpose()?;
     let dump = dump.map(|dump| dump.write(plan, &job.files)).transpose()?;

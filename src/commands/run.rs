@@ -22,18 +22,19 @@ use crate::{
 pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let mut timeline = Timeline::new(start);
     let machine = job::machine(&options.job)?;
-    let job = Job::open(&options.job)?;
-    timeline.mark(Milestone::ImageParsed);
+    let job = Job::open(&options.job, &mut |milestone| timeline.note(milestone))?;
     let report = options.json.as_deref().map(|path| JsonFile::prepare(path, &job.files));
     let report = report.transpose()?;
     let engine = match Engine::choose(options.engine) {
         Err(error) if options.skip_without_engine => return Ok(skipped(&error)),
         chosen => chosen?,
     };
+    timeline.note(Milestone::EngineChosen);
     say(&format!("engine {} ({})", engine.kind, engine.reason));
     super::tell(&job);
 
-    let planned = job.plan(&engine.kind.equip(machine), options.job.digest)?;
+    let note = &mut |milestone| timeline.note(milestone);
+    let planned = job.plan(&engine.kind.equip(machine), options.job.digest, note)?;
     warn(&planned);
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };

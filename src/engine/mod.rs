@@ -148,6 +148,16 @@ impl Engine {
         }
     }
 
+    /// The same for guests of ours, which run on a KVM too that can't run kernels.
+    pub fn for_guests(option: EngineOption) -> Result<Self, Error> {
+        match (option, kvm::check()) {
+            (EngineOption::Auto, Ok(())) => {
+                Ok(Self { kind: Kind::Kvm, reason: "any KVM runs the probe".into() })
+            }
+            (option, _) => Self::choose(option),
+        }
+    }
+
     /// The engine that `auto` takes on a host with such a KVM.
     pub fn best(kvm: kvm::Support) -> Result<Self, Error> {
         match kvm {
@@ -209,25 +219,36 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
         let vm = maker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         loaded.and(vm)
     })?;
-    verify(load, |range, see| memory.read_memory(range, see).map_err(io::Error::other))?;
+    verify(load, session, |range, see| memory.read_memory(range, see).map_err(io::Error::other))?;
     Ok(vm.ready(load.plan)?.run(session)?)
 }
 
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
+    Ok(load_tcg(load, session)?.run(session)?)
+}
+
+/// Runs a plan on the TCG engine and counts its guest's instructions.
+pub fn count(load: &Load<'_>, session: &Session) -> Result<tcg::Counted, Error> {
+    Ok(load_tcg(load, session)?.count(session)?)
+}
+
+fn load_tcg(load: &Load<'_>, session: &Session) -> Result<tcg::LoadedVm, Error> {
     let vm = tcg::Vm::create(load.plan.machine())?;
     session.mark(Milestone::VmCreated);
     let loaded = vm.load(load.plan, load.files)?;
     session.mark(Milestone::MemoryLoaded);
-    verify(load, |range, see| loaded.read_memory(range, see))?;
-    Ok(loaded.run(session)?)
+    verify(load, session, |range, see| loaded.read_memory(range, see))?;
+    Ok(loaded)
 }
 
 /// Compares guest memory with the digest of what was to be placed.
 fn verify(
     load: &Load<'_>,
+    session: &Session,
     read: impl FnMut(GuestRange, &mut dyn FnMut(&[u8])) -> io::Result<()>,
 ) -> Result<(), Error> {
     let Some((ranges, wanted)) = load.digest else { return Ok(()) };
     let found = digest::of_memory(ranges, read).map_err(Error::ReadBack)?;
+    session.mark(Milestone::MemoryVerified);
     if found == wanted { Ok(()) } else { Err(Error::Digest { found, wanted }) }
 }

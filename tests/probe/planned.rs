@@ -41,8 +41,8 @@ impl Planned {
         let Command::Plan(options) = cli.command else { panic!("it is a plan") };
         let machine = job::machine(&options.job).expect("a machine");
         let machine = Kind::from(options.engine).equip(machine);
-        let job = Job::open(&options.job).expect("a job");
-        let planned = job.plan(&machine, options.job.digest).expect("a plan");
+        let job = Job::open(&options.job, &mut |_| {}).expect("a job");
+        let planned = job.plan(&machine, options.job.digest, &mut |_| {}).expect("a plan");
         let job::Planned { plan, digest, .. } = planned;
 
         let whole = serde_json::to_value(&plan).expect("JSON");

@@ -7,6 +7,7 @@
     reason = "what can't be in a test fails it"
 )]
 
+mod count;
 mod ends;
 mod guest;
 mod hand_over;

@@ -14,6 +14,9 @@ use crate::{
     uki::handed::Handed,
 };
 
+/// The name of the kernel's placement.
+const KERNEL: &str = "kernel";
+
 /// Who is handed over, and what.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
@@ -69,6 +72,21 @@ impl LaidOut {
         let segments = segments(&layout, handed, &inputs, entered.content);
         let entry = entered.entry;
         Self { machine: machine.clone(), platform, layout, segments, page_tables, entry }
+    }
+
+    /// The same, but with `code` in the kernel's place, at its entry; zeros around it.
+    pub fn with_guest(mut self, code: &[u8]) -> Result<Self, plan::Error> {
+        let range = self.layout.kernel;
+        let offset = self.entry.saturating_sub(range.start());
+        let end = offset.saturating_add(code.len() as u64);
+        if end > range.len() {
+            return Err(plan::Error::Overlong { name: KERNEL, end, len: range.len() });
+        }
+        let content = Content::Bytes(code.to_vec());
+        for segment in self.segments.iter_mut().filter(|segment| segment.name == KERNEL) {
+            segment.pieces = vec![Piece { offset, content: content.clone() }];
+        }
+        Ok(self)
     }
 
     /// Where everything goes.
@@ -134,7 +152,7 @@ fn segments(
     let mut segments = vec![
         Placement::of_bytes("params", layout.params, params.unwrap_or_default()),
         Placement {
-            name: "kernel",
+            name: KERNEL,
             range: layout.kernel,
             pieces: vec![Piece { offset: 0, content: kernel }],
         },

@@ -16,8 +16,9 @@ use crate::{
 
 /// Cloud Hypervisor, where guests are run by `engine`.
 #[derive(Debug)]
-pub(super) struct CloudHypervisor {
-    pub(super) engine: Kind,
+pub struct CloudHypervisor {
+    /// What runs the guest.
+    pub engine: Kind,
 }
 
 const PEER: Peer = Peer {

@@ -19,8 +19,9 @@ use crate::{
 
 /// Firecracker, where guests are run by `engine`.
 #[derive(Debug)]
-pub(super) struct Firecracker {
-    pub(super) engine: Kind,
+pub struct Firecracker {
+    /// What runs the guest.
+    pub engine: Kind,
 }
 
 const PEER: Peer = Peer {

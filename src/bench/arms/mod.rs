@@ -16,6 +16,9 @@ mod program;
 mod qemu;
 mod scratch;
 
+pub use self::{
+    cloud_hypervisor::CloudHypervisor, firecracker::Firecracker, firmware::Firmware, qemu::Qemu,
+};
 use super::arm::Arm;
 use crate::engine::Kind;
 
@@ -23,9 +26,9 @@ use crate::engine::Kind;
 #[must_use]
 pub fn others(engine: Kind) -> Vec<Box<dyn Arm>> {
     vec![
-        Box::new(firmware::Firmware { engine }),
-        Box::new(qemu::Qemu { engine }),
-        Box::new(firecracker::Firecracker { engine }),
-        Box::new(cloud_hypervisor::CloudHypervisor { engine }),
+        Box::new(Firmware { engine }),
+        Box::new(Qemu { engine }),
+        Box::new(Firecracker { engine }),
+        Box::new(CloudHypervisor { engine }),
     ]
 }

@@ -63,7 +63,7 @@ impl Parts {
     /// Opens and reads what `subject` names, as `ukivm run` does.
     pub(super) fn open(subject: &Subject) -> Result<Self, Error> {
         let machine = machine(subject).map_err(unusable)?;
-        let job = Job::open(subject).map_err(unusable)?;
+        let job = Job::open(subject, &mut |_| {}).map_err(unusable)?;
         Ok(Self { job, memory_mib: machine.memory() >> 20, cpus: machine.cpus() })
     }
 

@@ -19,8 +19,9 @@ use crate::{
 
 /// QEMU's direct boot, by either of its accelerators.
 #[derive(Debug)]
-pub(super) struct Qemu {
-    pub(super) engine: Kind,
+pub struct Qemu {
+    /// What runs the guest.
+    pub engine: Kind,
 }
 
 impl Arm for Qemu {

@@ -89,6 +89,21 @@ pub fn unpaired(base: &[u64], other: &[u64], rule: &Rule) -> Comparison {
     .or_too_few(rank_sum::least_p(base.len(), other.len()), rule)
 }
 
+/// Compares exact values of a base with those of another: two of each show that they
+/// are the same every time, and a difference is one in which all of one's are larger
+/// than all of the other's.
+#[must_use]
+pub fn exact(base: &[u64], other: &[u64], rule: &Rule) -> Comparison {
+    let comparison = unpaired(base, other, &Rule { p: f64::INFINITY, ..*rule });
+    let verdict = match comparison.verdict {
+        _ if base.len() < 2 || other.len() < 2 => Verdict::TooFew,
+        Verdict::More if base.iter().max() >= other.iter().min() => Verdict::Same,
+        Verdict::Less if base.iter().min() <= other.iter().max() => Verdict::Same,
+        verdict => verdict,
+    };
+    Comparison { verdict, ..comparison }
+}
+
 impl Comparison {
     fn new(counts: (usize, usize), estimate: Estimate, p: f64, rule: &Rule) -> Self {
         let Estimate { ratio, interval } = estimate;

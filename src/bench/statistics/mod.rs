@@ -9,7 +9,10 @@
 //! - Trials of different runs do not. For those it is the rank-sum statistic under
 //!   all exchanges ([`unpaired`]).
 //!
-//! Both are permutation tests, exact where the permutations can be counted and by
+//! - Counts of instructions are the same every time. Where they are not, a difference
+//!   has to be larger than what chance made of them ([`exact`]).
+//!
+//! The former two are permutation tests, exact where the permutations can be counted and by
 //! drawing from a fixed seed where there are too many. What goes with them is Hodges
 //! and Lehmann's estimate of the ratio and its interval. Hollander, Wolfe, Chicken:
 //! Nonparametric Statistical Methods, chapters 3 and 4.
@@ -24,13 +27,13 @@ mod ranks;
 mod signed_rank;
 mod summary;
 
-pub use comparison::{Comparison, Rule, Verdict, paired, unpaired};
+pub use comparison::{Comparison, Rule, Verdict, exact, paired, unpaired};
 pub use random::Random;
 pub use summary::{Outlier, Summary};
 
 /// The number as a float: exact up to 2^53, which is 104 days of nanoseconds.
 #[expect(clippy::cast_precision_loss, reason = "16 digits are more than any clock's")]
-fn float(value: u64) -> f64 {
+pub(crate) fn float(value: u64) -> f64 {
     value as f64
 }
 
@@ -57,6 +60,13 @@ fn quantile(sorted: &[f64], place: f64) -> f64 {
 /// The middle of `sorted`.
 fn median(sorted: &[f64]) -> f64 {
     quantile(sorted, 0.5)
+}
+
+/// The middle of `values`; none where there are none.
+pub(super) fn median_of(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty()).then(|| median(&sorted))
 }
 
 /// `value` without its fraction; it is not negative.

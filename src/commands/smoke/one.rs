@@ -113,8 +113,7 @@ impl One {
         let mut timeline = Timeline::new(self.start);
         let options = JobOptions { image: self.image.clone(), ..self.options.job.clone() };
         let machine = job::machine(&options)?;
-        let job = Job::open(&options)?;
-        timeline.mark(Milestone::ImageParsed);
+        let job = Job::open(&options, &mut |milestone| timeline.note(milestone))?;
         let engine = match Engine::choose(self.options.engine) {
             Err(error) if self.options.skip_without_engine => {
                 let image = self.image.display().to_string();
@@ -123,11 +122,13 @@ impl One {
             }
             chosen => chosen?,
         };
+        timeline.note(Milestone::EngineChosen);
         if self.options.matrix.part.is_none() {
             say(&format!("engine {} ({})", engine.kind, engine.reason));
         }
         crate::commands::tell(&job);
-        let planned = job.plan(&engine.kind.equip(machine), options.digest)?;
+        let note = &mut |milestone| timeline.note(milestone);
+        let planned = job.plan(&engine.kind.equip(machine), options.digest, note)?;
         warn(&planned);
         let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
         let load = Load { plan: &planned.plan, files: &job.files, digest };

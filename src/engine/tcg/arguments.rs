@@ -4,6 +4,8 @@ use std::os::fd::RawFd;
 
 use firmware_less::machine::{Machine, port};
 
+use super::count;
+
 /// The numbers of the files that QEMU inherits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Numbers {
@@ -13,6 +15,17 @@ pub(super) struct Numbers {
     pub(super) qmp: RawFd,
     pub(super) exit: RawFd,
     pub(super) milestone: RawFd,
+    /// Those of a counted run.
+    pub(super) counting: Option<CountingNumbers>,
+}
+
+/// The numbers of the files that only a counted run has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CountingNumbers {
+    /// The replay log.
+    pub(super) replay: RawFd,
+    /// What is written to the port of the mark.
+    pub(super) mark: RawFd,
 }
 
 /// QEMU's arguments for `machine`: a CPU, the few devices that the guest is
@@ -26,7 +39,17 @@ pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<S
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
 
     add("-M", MACHINE.join(","));
-    add("-accel", "tcg,thread=multi".to_owned());
+    match numbers.counting {
+        None => add("-accel", "tcg,thread=multi".to_owned()),
+        Some(CountingNumbers { replay, .. }) => {
+            add("-accel", "tcg,thread=single".to_owned());
+            let replay = file(replay);
+            add("-icount", format!("shift=0,sleep=off,rr=record,rrfile={replay}"));
+            // All that QEMU takes from the host otherwise.
+            add("-rtc", format!("base={COUNTED_DATE},clock=vm"));
+            add("-seed", "1".to_owned());
+        }
+    }
     add("-cpu", cpu.to_owned());
     let cpus = machine.cpus();
     add("-smp", format!("cpus={cpus},sockets=1,cores={cpus},threads=1"));
@@ -48,6 +71,14 @@ pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<S
     for (id, port) in [("exit", port::EXIT), ("milestone", port::MILESTONE)] {
         add("-device", format!("isa-debugcon,iobase={port:#x},readback=0xff,chardev={id}"));
     }
+    if let Some(CountingNumbers { mark, .. }) = numbers.counting {
+        // The only debug console whose writes the replay log has is that of this option,
+        // which has no port of its own and wants this name for its other end.
+        add("-chardev", format!("socket,id=debugcon,fd={mark}"));
+        add("-debugcon", "chardev:debugcon".to_owned());
+        add("-global", format!("isa-debugcon.iobase={:#x}", count::MARK));
+        add("-global", "isa-debugcon.readback=0xff".to_owned());
+    }
     add("-device", format!("isa-debug-exit,iobase={:#x},iosize=1", port::SLEEP_CONTROL));
     add("-device", format!("pvpanic,ioport={:#x}", port::PVPANIC));
 
@@ -63,6 +94,9 @@ pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<S
 fn file(number: RawFd) -> String {
     format!("/proc/self/fd/{number}")
 }
+
+/// When a counted guest lives, by its real-time clock.
+const COUNTED_DATE: &str = "2026-01-01T00:00:00";
 
 /// The q35 board without what the guest is not told of.
 const MACHINE: [&str; 12] = [
@@ -84,7 +118,8 @@ const MACHINE: [&str; 12] = [
 mod tests {
     use super::*;
 
-    const NUMBERS: Numbers = Numbers { ram: 3, rom: 4, log: 5, qmp: 6, exit: 7, milestone: 8 };
+    const NUMBERS: Numbers =
+        Numbers { ram: 3, rom: 4, log: 5, qmp: 6, exit: 7, milestone: 8, counting: None };
 
     #[test]
     fn qemu_gets_these_arguments() {
@@ -104,6 +139,21 @@ mod tests {
              -action reboot=shutdown,shutdown=pause,panic=none -d cpu_reset \
              -D /proc/self/fd/5 -nodefaults -no-user-config -S -display none"
         );
+    }
+
+    #[test]
+    fn a_counted_qemu_takes_nothing_from_the_host() {
+        let counting = Some(CountingNumbers { replay: 9, mark: 10 });
+        let machine = Machine::new(1 << 30, 1).unwrap();
+        let arguments = arguments(&machine, "max", Numbers { counting, ..NUMBERS }).join(" ");
+        for options in [
+            "-accel tcg,thread=single -icount shift=0,sleep=off,rr=record,rrfile=/proc/self/fd/9 \
+             -rtc base=2026-01-01T00:00:00,clock=vm -seed 1 ",
+            "-chardev socket,id=debugcon,fd=10 -debugcon chardev:debugcon \
+             -global isa-debugcon.iobase=0xf6 -global isa-debugcon.readback=0xff ",
+        ] {
+            assert!(arguments.contains(options), "{arguments}");
+        }
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::{
     fs::File,
     io::{self, PipeReader, PipeWriter},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsRawFd as _, OwnedFd, RawFd},
         unix::{fs::FileExt as _, net::UnixStream},
     },
 };
 
-use super::{Error, arguments::Numbers, memory::Memory};
+use super::{
+    Error,
+    arguments::{CountingNumbers, Numbers},
+    memory::Memory,
+};
 use crate::child::{Standard, Text, anonymous_file};
 
 /// Our ends.
@@ -35,6 +39,17 @@ pub(super) struct Channels {
     pub(super) log: Text,
     /// QEMU's errors.
     pub(super) said: Text,
+    /// What only a counted run has.
+    pub(super) counting: Option<Counting>,
+}
+
+/// Our ends of what only a counted run has.
+#[derive(Debug)]
+pub(super) struct Counting {
+    /// What is written to the port of the mark.
+    pub(super) mark: UnixStream,
+    /// The replay log.
+    replay: File,
 }
 
 /// QEMU's ends, and their numbers.
@@ -47,8 +62,13 @@ pub(super) struct QemuEnds {
 }
 
 impl Channels {
-    /// Everything between us and a QEMU that runs `rom` over `memory`.
-    pub(super) fn open(memory: &Memory, rom: &[u8]) -> Result<(Self, QemuEnds), Error> {
+    /// Everything between us and a QEMU that runs `rom` over `memory`, and counts what
+    /// it runs if that `is_counted`.
+    pub(super) fn open(
+        memory: &Memory,
+        rom: &[u8],
+        is_counted: bool,
+    ) -> Result<(Self, QemuEnds), Error> {
         let (qmp, their_qmp) = pair("a QMP socket")?;
         let (serial, their_serial) = made("a serial pipe", io::pipe())?;
         let (input, their_input) = pair("a socket for serial input")?;
@@ -63,6 +83,12 @@ impl Channels {
             files.push(file);
             number
         };
+        let counting = is_counted.then(|| counting(&mut give)).transpose()?;
+        let (counting, counting_numbers) = counting.unzip();
+        if is_counted {
+            // Whatever does not fit at once is counted wrong.
+            rustix::pipe::fcntl_setpipe_size(&serial, COUNTED_PIPE).ok();
+        }
         let numbers = Numbers {
             ram: give(made("QEMU's guest RAM", memory.file().try_clone())?.into()),
             rom: give(made("the boot ROM", rom_file(rom))?.into()),
@@ -70,17 +96,40 @@ impl Channels {
             qmp: give(their_qmp.into()),
             exit: give(their_exit.into()),
             milestone: give(their_milestone.into()),
+            counting: counting_numbers,
         };
         let error = made("QEMU's error output", said.handle())?.into();
         let standard = Standard { input: their_input.into(), output: their_serial.into(), error };
-        let channels = Self { qmp, serial, input, exit, milestone, log, said };
+        let channels = Self { qmp, serial, input, exit, milestone, log, said, counting };
         Ok((channels, QemuEnds { numbers, files, standard }))
+    }
+
+    /// The replay log of a counted run whose QEMU has ended; empty if it was none.
+    pub(super) fn replay_log(&self) -> io::Result<Vec<u8>> {
+        let Some(Counting { replay, .. }) = &self.counting else { return Ok(Vec::new()) };
+        let len = replay.metadata()?.len();
+        let mut log = vec![0; firmware_less::range::index(len)];
+        replay.read_exact_at(&mut log, 0)?;
+        Ok(log)
     }
 
     /// A second handle to the serial port's input.
     pub(super) fn serial_input(&self) -> Result<UnixStream, Error> {
         made("a socket for serial input", self.input.try_clone())
     }
+}
+
+/// As much as anybody may ask for, unless root says otherwise.
+const COUNTED_PIPE: usize = 1 << 20;
+
+fn counting(give: &mut dyn FnMut(OwnedFd) -> RawFd) -> Result<(Counting, CountingNumbers), Error> {
+    let (mark, their_mark) = pair("a socket for the mark")?;
+    let replay = made("QEMU's replay log", anonymous_file())?;
+    let numbers = CountingNumbers {
+        replay: give(made("QEMU's replay log", replay.try_clone())?.into()),
+        mark: give(their_mark.into()),
+    };
+    Ok((Counting { mark, replay }, numbers))
 }
 
 /// Two ends that tell that a session is over: the one can be read when the
@@ -114,7 +163,7 @@ mod tests {
     #[test]
     fn the_serial_port_takes_a_boot_log_byte_by_byte_while_nobody_reads() {
         let memory = Memory::create(&Machine::new(1 << 30, 1).unwrap()).unwrap();
-        let (channels, ends) = Channels::open(&memory, b"rom").unwrap();
+        let (channels, ends) = Channels::open(&memory, b"rom", false).unwrap();
         rustix::io::ioctl_fionbio(&ends.standard.output, true).unwrap();
         let mut serial = File::from(ends.standard.output);
         let taken = (0..40_000).take_while(|_| serial.write(b"x").is_ok()).count();

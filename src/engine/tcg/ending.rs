@@ -16,18 +16,27 @@ pub(super) fn end(seen: &Seen, status: io::Result<ExitStatus>, said: &str) -> En
     let said = said.trim();
     let reason = match status {
         Ok(status) => match sleep_control(status) {
-            Some(SLEEP_CONTROL_S5) => return End::PowerOff,
             // With a message it is QEMU's own failure, which has status 1.
-            Some(value) if said.is_empty() => format!(
-                "the guest wrote {value:#x} to its sleep control register, where QEMU can do \
-                 nothing but end; only {SLEEP_CONTROL_S5:#x} is power-off"
-            ),
+            Some(value) if value == SLEEP_CONTROL_S5 || said.is_empty() => return slept(value),
             _ if said.is_empty() => format!("QEMU ended with {status} and said nothing"),
             _ => format!("QEMU ended with {status}: {said}"),
         },
         Err(error) => format!("QEMU ended in an unknown way ({error}): {said}"),
     };
     End::EngineFailure { reason }
+}
+
+/// How a run ended whose guest wrote `value` to its sleep control register.
+pub(super) fn slept(value: u8) -> End {
+    match value & SLEEP_CONTROL_BITS {
+        SLEEP_CONTROL_S5 => End::PowerOff,
+        value => End::EngineFailure {
+            reason: format!(
+                "the guest wrote {value:#x} to its sleep control register, where QEMU can do \
+                 nothing but end; only {SLEEP_CONTROL_S5:#x} is power-off"
+            ),
+        },
+    }
 }
 
 /// What the guest wrote to its isa-debug-exit device, which makes of it an exit

@@ -5,7 +5,7 @@ use std::{ffi::OsString, io, path::PathBuf};
 use firmware_less::{plan::FileId, range::GuestRange};
 use thiserror::Error;
 
-use super::rom::Error as StateError;
+use super::{count::Error as CountError, rom::Error as StateError};
 
 /// Why the TCG engine can't run a plan.
 #[derive(Debug, Error)]
@@ -103,6 +103,12 @@ pub enum Error {
         /// Its number.
         file: FileId,
     },
+    /// The guest's instructions can't be counted.
+    #[error("can't count the guest's instructions")]
+    Count(#[from] CountError),
+    /// QEMU's replay log can't be read.
+    #[error("can't read QEMU's replay log")]
+    ReplayLog(#[source] io::Error),
     /// The plan's CPU state can't be entered.
     #[error("no boot ROM leads to the plan's CPU state")]
     State(#[from] StateError),

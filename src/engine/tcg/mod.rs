@@ -14,6 +14,7 @@
 
 mod arguments;
 mod channels;
+pub mod count;
 mod crash;
 mod ending;
 mod error;
@@ -32,6 +33,7 @@ mod cpu_state;
 use std::{io, sync::Arc, thread};
 
 use firmware_less::{
+    cpu_state::CpuState,
     machine::Machine,
     plan::{BootPlan, Content, FileSlice, Placement},
     range::GuestRange,
@@ -39,11 +41,12 @@ use firmware_less::{
 
 use self::{
     channels::{Channels, QemuEnds},
-    crash::{Dump, Named},
+    crash::Named,
     serial::SerialInput,
-    watch::Watch,
+    watch::{Seen, Watch},
 };
 pub use self::{
+    count::Counts,
     error::Error,
     memory::Memory,
     qemu::{OVERRIDE, QemuFound, installed, qemu},
@@ -53,7 +56,7 @@ use crate::{
     child::Child,
     files::Files,
     outcome::{End, Outcome},
-    session::Session,
+    session::{Input, Session},
 };
 
 /// A machine with empty memory.
@@ -71,6 +74,7 @@ pub struct LoadedVm {
     qemu: QemuFound,
     memory: Arc<Memory>,
     rom: Vec<u8>,
+    cpu: CpuState,
     /// What lies where, to name it should the guest crash there.
     ranges: Vec<Named>,
 }
@@ -86,7 +90,7 @@ impl Vm {
 
     /// Fills memory as `plan` says.
     pub fn load(mut self, plan: &BootPlan, files: &Files) -> Result<LoadedVm, Error> {
-        let rom = rom::boot_rom(plan.cpu())?;
+        let rom = rom::boot_rom(plan.cpu(), None)?;
         for placement in plan.placements() {
             check_visible(placement)?;
             self.fill(placement, files)?;
@@ -97,6 +101,7 @@ impl Vm {
             qemu: self.qemu,
             memory: Arc::new(self.memory),
             rom,
+            cpu: plan.cpu().clone(),
             ranges: plan.placements().iter().map(named).collect(),
         })
     }
@@ -162,40 +167,98 @@ impl LoadedVm {
     ///
     /// QEMU is bound to the calling thread's life and ends with it.
     pub fn run(self, session: &Session) -> Result<Outcome, Error> {
-        let (channels, QemuEnds { numbers, files, standard }) =
-            Channels::open(&self.memory, &self.rom)?;
+        let (channels, ends) = Channels::open(&self.memory, &self.rom, false)?;
+        let seen = self.boot(session, &channels, ends, &mut |bytes| session.output(bytes))?;
+        Ok(self.outcome(session, &seen))
+    }
+
+    /// Runs the guest until `session` is over, and counts its instructions: slower, and
+    /// every time the same.
+    ///
+    /// The guest has one vCPU and gets no input. What it does depends on the plan and
+    /// on QEMU's version, and on nothing else.
+    pub fn count(self, session: &Session) -> Result<Counted, Error> {
+        count::check(self.machine.cpus())?;
+        let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
+        let (channels, ends) = Channels::open(&self.memory, &rom, true)?;
+        let mut console = Vec::new();
+        let seen = self.boot(session, &channels, ends, &mut |bytes| {
+            console.extend_from_slice(bytes);
+            if console.len() > count::CONSOLE_MAX {
+                session.end(End::EngineFailure { reason: count::Error::Console.to_string() });
+            }
+            session.output(bytes);
+        })?;
+        let log = channels.replay_log().map_err(Error::ReplayLog)?;
+        let counts = Counts::new(&log, console, seen.marks);
+        Ok(Counted { outcome: self.outcome(session, &seen), counts })
+    }
+
+    /// Runs QEMU to its end, with `see` for what the guest writes to its console.
+    fn boot(
+        &self,
+        session: &Session,
+        channels: &Channels,
+        ends: QemuEnds,
+        see: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<Seen, Error> {
+        let QemuEnds { numbers, files, standard } = ends;
         let input = channels.serial_input()?;
         let (over, end) = channels::over()?;
         let arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
         let start = || Child::start(&self.qemu.path, &arguments, files, standard);
         let failed = |source| Error::Start { path: self.qemu.path.clone(), source };
 
-        let dump = thread::scope(|scope| -> Result<Dump, Error> {
+        thread::scope(|scope| {
             // Both are dropped by a panic too: then every thread here can end.
             let mut child = start().map_err(failed)?;
             let _presence = Presence(session);
-            session.attach_input(Arc::new(SerialInput(input)));
+            if numbers.counting.is_none() {
+                session.attach_input(Arc::new(SerialInput(input)));
+            } else {
+                session.attach_input(Arc::new(NoInput));
+            }
             scope.spawn(move || {
                 session.wait();
                 drop(end);
             });
-            let console = scope.spawn(|| serial::pump(&channels.serial, session));
-            let seen = Watch::new(session, &channels, &mut child, over, self.machine.cpus()).run();
+            let console = scope.spawn(|| serial::pump(&channels.serial, see));
+            let seen = Watch::new(session, channels, &mut child, over, self.machine.cpus()).run();
             // The run is over when its last output has been passed on.
             console.join().ok();
             session.end(ending::end(&seen, child.wait(), &channels.said.tail()));
-            Ok(seen.dump)
-        })?;
-        let (crash, samples) = (dump.report(&self.ranges), dump.samples());
-        let page_fault_handler = dump.page_fault_handler();
-        Ok(Outcome {
+            Ok(seen)
+        })
+    }
+
+    fn outcome(&self, session: &Session, seen: &Seen) -> Outcome {
+        Outcome {
             end: session.wait(),
             exits: None,
-            crash,
-            samples,
+            crash: seen.dump.report(&self.ranges),
+            samples: seen.dump.samples(),
             last_write: None,
-            page_fault_handler,
-        })
+            page_fault_handler: seen.dump.page_fault_handler(),
+        }
+    }
+}
+
+/// A counted run.
+#[derive(Debug)]
+pub struct Counted {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// After how many instructions the guest wrote what.
+    pub counts: Result<Counts, count::Error>,
+}
+
+/// The input of a guest that is given none.
+struct NoInput;
+
+impl Input for NoInput {
+    /// Takes all, and forgets it.
+    fn take(&self, bytes: &[u8]) -> usize {
+        bytes.len()
     }
 }
 

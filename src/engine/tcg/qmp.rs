@@ -87,6 +87,11 @@ pub(super) fn start(qmp: &UnixStream) {
     send(qmp, &json!({ "execute": "cont" }));
 }
 
+/// Has QEMU end, in order.
+pub(super) fn quit(qmp: &UnixStream) {
+    send(qmp, &json!({ "execute": "quit" }));
+}
+
 /// Asks the human monitor; what it prints comes as [`Message::Answer`].
 pub(super) fn ask(qmp: &UnixStream, question: &Question) {
     ask_as(qmp, question, &question.command);

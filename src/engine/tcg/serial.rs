@@ -10,15 +10,15 @@ use rustix::{
     net::SendFlags,
 };
 
-use crate::session::{Input, Session};
+use crate::session::Input;
 
-/// Passes what the guest writes to `session`, until QEMU ends.
-pub(super) fn pump(mut serial: &PipeReader, session: &Session) {
+/// Passes what the guest writes to `see`, until QEMU ends.
+pub(super) fn pump(mut serial: &PipeReader, see: &mut dyn FnMut(&[u8])) {
     let mut buffer = [0; 4096];
     loop {
         match serial.read(&mut buffer) {
             Ok(0) => return,
-            Ok(len) => session.output(buffer.get(..len).unwrap_or_default()),
+            Ok(len) => see(buffer.get(..len).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return,
         }

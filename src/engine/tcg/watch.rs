@@ -22,6 +22,8 @@ use crate::{
 
 /// How long a guest that is to be ended may take to show its registers.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long QEMU may take to end in order.
+const QUIT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the vCPUs of a guest that hangs are looked at, and how long between
 /// two looks: no multiple of a kernel's tick.
@@ -35,6 +37,8 @@ pub(super) struct Seen {
     pub(super) end: Option<End>,
     /// Registers and code at that moment, where they are of interest.
     pub(super) dump: Dump,
+    /// How many bytes were written to the port of the mark, by the ROM the first.
+    pub(super) marks: usize,
 }
 
 /// A running QEMU and the session it runs for.
@@ -54,6 +58,8 @@ pub(super) struct Watch<'a> {
     glance: Option<Vec<Option<Sample>>>,
     /// Set while the guest's registers are asked for.
     deadline: Option<Instant>,
+    /// QEMU was asked to end.
+    is_quitting: bool,
     seen: Seen,
 }
 
@@ -63,6 +69,7 @@ pub(super) struct Watch<'a> {
 enum Source {
     ExitPort,
     MilestonePort,
+    Mark,
     Qmp,
     SessionOver,
 }
@@ -87,6 +94,7 @@ impl<'a> Watch<'a> {
             next_look: None,
             glance: None,
             deadline: None,
+            is_quitting: false,
             seen,
         }
     }
@@ -94,8 +102,11 @@ impl<'a> Watch<'a> {
     /// Acts on what QEMU says until it has closed its channels, which it does by
     /// ending.
     pub(super) fn run(mut self) -> Seen {
-        use Source::{ExitPort, MilestonePort, Qmp, SessionOver};
+        use Source::{ExitPort, Mark, MilestonePort, Qmp, SessionOver};
         let mut open = vec![ExitPort, MilestonePort, Qmp, SessionOver];
+        if self.channels.counting.is_some() {
+            open.push(Mark);
+        }
         while open.iter().any(|source| *source != SessionOver) {
             for source in self.ready(&open) {
                 let mut buffer = [0; 4096];
@@ -114,7 +125,7 @@ impl<'a> Watch<'a> {
                 self.look();
             }
             if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                self.child.kill();
+                self.late();
             }
         }
         self.seen
@@ -144,6 +155,10 @@ impl<'a> Watch<'a> {
         match source {
             Source::ExitPort => self.channels.exit.as_fd(),
             Source::MilestonePort => self.channels.milestone.as_fd(),
+            Source::Mark => match &self.channels.counting {
+                Some(counting) => counting.mark.as_fd(),
+                None => self.over.as_fd(),
+            },
             Source::Qmp => self.channels.qmp.as_fd(),
             Source::SessionOver => self.over.as_fd(),
         }
@@ -165,6 +180,7 @@ impl<'a> Watch<'a> {
                     self.session.mark_guest(*number);
                 }
             }
+            Source::Mark => self.seen.marks = self.seen.marks.saturating_add(bytes.len()),
             Source::Qmp => {
                 for message in self.lines.feed(bytes) {
                     self.message(message);
@@ -188,7 +204,7 @@ impl<'a> Watch<'a> {
             Message::Answer { question, text } => {
                 self.seen.dump.add(question, text);
                 if self.seen.dump.is_complete(self.cpus) {
-                    self.child.kill();
+                    self.stop();
                 }
             }
             Message::Other => {}
@@ -215,7 +231,9 @@ impl<'a> Watch<'a> {
                 self.looks = LOOKS;
                 self.look();
             }
-            _ => self.child.kill(),
+            // What it was doing matters no more.
+            End::EngineFailure { .. } => self.child.kill(),
+            _ => self.stop(),
         }
     }
 
@@ -270,10 +288,30 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The guest has ended the run. Nothing of QEMU's state is wanted any more,
-    /// and a kill can't hang.
+    /// The guest has ended the run.
     fn end(&mut self, end: End) {
         self.seen.end.get_or_insert(end);
-        self.child.kill();
+        self.stop();
+    }
+
+    /// What was waited for did not come.
+    fn late(&mut self) {
+        if self.is_quitting {
+            self.child.kill();
+        } else {
+            self.stop();
+        }
+    }
+
+    /// Ends QEMU. Nothing of its state is wanted any more, and a kill can't hang; but
+    /// the log of a counted run is written only by one that ends in order.
+    fn stop(&mut self) {
+        if self.channels.counting.is_none() {
+            self.child.kill();
+        } else if !self.is_quitting {
+            self.is_quitting = true;
+            self.deadline = Instant::now().checked_add(QUIT_PATIENCE);
+            qmp::quit(&self.channels.qmp);
+        }
     }
 }

@@ -36,8 +36,9 @@ use crate::{
 
 /// Firmware and stub, by either of QEMU's accelerators.
 #[derive(Debug)]
-pub(super) struct Firmware {
-    pub(super) engine: Kind,
+pub struct Firmware {
+    /// What runs the guest.
+    pub engine: Kind,
 }
 
 impl Arm for Firmware {

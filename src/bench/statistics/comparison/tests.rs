@@ -140,3 +140,22 @@ fn the_same_values_give_the_same_answer_even_where_signs_are_drawn() {
     let many = pairs(&mut Random::new(9), 250, 1.0);
     assert_eq!(paired(&many, &Rule::TIME), paired(&many, &Rule::TIME));
 }
+
+#[test]
+fn two_exact_values_of_each_are_enough() {
+    let called = |base: &[u64], other: &[u64]| exact(base, other, &Rule::COUNT).verdict;
+    let million = [1_000_000; 2];
+    assert_eq!(called(&million, &million), Verdict::Same);
+    assert_eq!(called(&million, &[1_001_001; 2]), Verdict::More);
+    assert_eq!(called(&million, &[998_999; 2]), Verdict::Less);
+    assert_eq!(called(&million, &[1_000_999; 2]), Verdict::Same, "not 0.1 %");
+    assert_eq!(called(&million, &[1_100_000]), Verdict::TooFew);
+}
+
+#[test]
+fn counts_that_vary_are_told_apart_only_past_all_that_they_vary() {
+    let called = |base: &[u64], other: &[u64]| exact(base, other, &Rule::COUNT).verdict;
+    assert_eq!(called(&[1000, 1100], &[1100, 1200]), Verdict::Same);
+    assert_eq!(called(&[1000, 1100], &[1101, 1200]), Verdict::More);
+    assert_eq!(called(&[1101, 1200], &[1000, 1100]), Verdict::Less);
+}

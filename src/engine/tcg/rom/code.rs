@@ -196,6 +196,11 @@ impl Code {
 
 /// What runs in 64-bit mode; addresses are absolute and below 2 GiB.
 impl Code {
+    /// `out dx, al`.
+    pub(super) fn out_dx_al64(&mut self) -> &mut Self {
+        self.op(&[0xee])
+    }
+
     /// `mov r64, imm64`.
     pub(super) fn mov64(&mut self, to: Gpr, value: u64) -> &mut Self {
         let number = to as u8;

@@ -21,7 +21,6 @@ mod tests;
 
 use firmware_less::{cpu_state::CpuState, range::index};
 
-pub(super) use self::parts::SHOWN_AT;
 pub use self::tables::Error;
 use self::{
     code::Code,
@@ -30,9 +29,11 @@ use self::{
         RESET_VECTOR, operand,
     },
 };
+pub(super) use self::{parts::SHOWN_AT, stages::AFTER_MARK};
 
-/// The ROM that enters `cpu`'s state.
-pub(super) fn boot_rom(cpu: &CpuState) -> Result<Vec<u8>, Error> {
+/// The ROM that enters `cpu`'s state, and says so by a byte to `mark`, a port,
+/// [`AFTER_MARK`] instructions before.
+pub(super) fn boot_rom(cpu: &CpuState, mark: Option<u16>) -> Result<Vec<u8>, Error> {
     tables::check(cpu)?;
     let mut rom = Rom::default();
     rom.put(
@@ -41,7 +42,7 @@ pub(super) fn boot_rom(cpu: &CpuState) -> Result<Vec<u8>, Error> {
     );
     rom.put(REAL_MODE, stages::real_mode().bytes());
     rom.put(PROTECTED_MODE, stages::protected_mode(cpu).bytes());
-    rom.put(LONG_MODE, stages::long_mode(cpu).bytes());
+    rom.put(LONG_MODE, stages::long_mode(cpu, mark).bytes());
     rom.put_operands(cpu);
     rom.put(FLAT_GDT, &tables::flat_gdt());
     rom.put(PLAN_GDT, &tables::plan_gdt(cpu)?);

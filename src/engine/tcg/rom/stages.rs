@@ -61,8 +61,12 @@ fn paging(code: &mut Code, cpu: &CpuState) {
     code.mov32(Gpr::Rax, PE_ET_PG).mov_to_cr(Cr0);
 }
 
-/// Everything else, and the jump.
-pub(super) fn long_mode(cpu: &CpuState) -> Code {
+/// How many instructions follow the one that writes the mark: of [`long_mode`]
+/// those for RFLAGS, the general-purpose registers, and the jump.
+pub(in crate::engine::tcg) const AFTER_MARK: u64 = 2 + 16 + 1;
+
+/// Everything else, and the jump; with a byte for `mark`, a port, shortly before.
+pub(super) fn long_mode(cpu: &CpuState, mark: Option<u16>) -> Code {
     let mut code = Code::default();
     code.mov64(Gpr::Rax, cpu.cr4).mov_to_cr(Cr4);
     write_msr(&mut code, msr::EFER, cpu.efer);
@@ -71,6 +75,9 @@ pub(super) fn long_mode(cpu: &CpuState) -> Code {
     model_specific(&mut code, cpu);
     segments(&mut code, cpu);
     code.lidt64(operand::IDTR.address()).lgdt64(operand::GDTR.address());
+    if let Some(port) = mark {
+        code.mov32(Gpr::Rdx, port.into()).out_dx_al64();
+    }
     code.mov64(Gpr::Rsp, operand::RFLAGS.address().into()).popfq();
     for (register, value) in general_purpose(&cpu.registers) {
         code.mov64(register, value);

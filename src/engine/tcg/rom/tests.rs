@@ -2,12 +2,15 @@
 
 use iced_x86::{Code, Decoder, DecoderOptions, Formatter as _, Mnemonic, NasmFormatter};
 
-use super::{LONG_MODE, PROTECTED_MODE, Part, REAL_MODE, RESET_VECTOR, boot_rom};
+use super::{AFTER_MARK, LONG_MODE, PROTECTED_MODE, Part, REAL_MODE, RESET_VECTOR, boot_rom};
 use crate::engine::tcg::cpu_state::cpu_state;
 
 /// The instructions of `part`, up to and with the jump that leaves it.
 fn disassembly(part: Part, bitness: u32) -> String {
-    let rom = boot_rom(&cpu_state()).unwrap();
+    disassembly_of(&boot_rom(&cpu_state(), None).unwrap(), part, bitness)
+}
+
+fn disassembly_of(rom: &[u8], part: Part, bitness: u32) -> String {
     let bytes = &rom[usize::from(part.offset)..][..usize::from(part.len)];
     let address = part.address().into();
     let mut formatter = NasmFormatter::new();
@@ -29,7 +32,7 @@ fn disassembly(part: Part, bitness: u32) -> String {
 
 #[test]
 fn the_rom_is_64_kib_and_starts_with_a_jump_at_the_reset_vector() {
-    assert_eq!(boot_rom(&cpu_state()).unwrap().len(), 0x1_0000);
+    assert_eq!(boot_rom(&cpu_state(), None).unwrap().len(), 0x1_0000);
     assert_eq!(disassembly(RESET_VECTOR, 16), "jmp 0xff00\n");
 }
 
@@ -46,6 +49,15 @@ fn protected_mode_sets_up_the_chipset_and_the_apic_before_paging() {
 #[test]
 fn long_mode_sets_all_that_the_plan_says_and_jumps() {
     assert_eq!(disassembly(LONG_MODE, 64), LONG_MODE_TEXT);
+}
+
+#[test]
+fn a_mark_is_written_as_many_instructions_before_the_kernel_as_is_said() {
+    let marking = boot_rom(&cpu_state(), Some(0x520)).unwrap();
+    let text = disassembly_of(&marking, LONG_MODE, 64);
+    let (before, after) = text.split_once("mov edx, 0x520\nout dx, al\n").unwrap();
+    assert_eq!([before, after].concat(), LONG_MODE_TEXT);
+    assert_eq!(after.lines().count(), usize::try_from(AFTER_MARK).unwrap());
 }
 
 const REAL_MODE_TEXT: &str = "\
