@@ -5,7 +5,10 @@ use iced_x86::{IcedError, code_asm::*};
 
 use crate::support::{
     Scratch,
-    tiny::{chatter, flush, guest, halt, idle, power_off, print, spin, triple_fault, write_port},
+    tiny::{
+        chatter, configured_guest, flush, guest, halt, idle, power_off, print, spin, triple_fault,
+        write_port,
+    },
 };
 
 /// What a kernel prints that starts init.
@@ -29,6 +32,15 @@ hello\r
 [    2.000000] Oops: 0002 [#1] SMP\r
 [    2.000000] RIP: 0010:broken_init+0xa/0x1000 [broken]\r
 [    2.000000] ---[ end trace 0000000000000000 ]---\r
+";
+
+/// How a kernel says that it was configured.
+const WITHOUT_8250: &str = "\
+#
+# Automatically generated file; DO NOT EDIT.
+#
+CONFIG_PRINTK=y
+CONFIG_SERIAL_8250=m
 ";
 
 /// How many bytes the flood has before its end.
@@ -59,6 +71,7 @@ pub(crate) fn write(scratch: &Scratch, name: &str) {
         "oops" => says(OOPS, power_off),
         "emergency" => says("You are in emergency mode. After logging in, type\r\n", halt),
         "halt" => guest(halt),
+        "halt-without-8250" => configured_guest(WITHOUT_8250, halt),
         "idle" => guest(idle),
         "up-and-idle" => says(UP, idle),
         "now-and-then" => says("hello\r\n", now_and_then),

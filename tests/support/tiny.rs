@@ -2,7 +2,7 @@
 
 use firmware_less::{
     machine::{SLEEP_CONTROL_S5, port},
-    testing::{bzimage, uki},
+    testing::{BzImage, bzimage, uki},
 };
 use iced_x86::{IcedError, code_asm::*};
 
@@ -15,13 +15,28 @@ const LINE_STATUS: u32 = port::SERIAL as u32 + 5;
 
 /// A UKI whose kernel is `code`, entered in 64-bit mode.
 pub(crate) fn guest(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Vec<u8> {
+    uki_of(kernel(code))
+}
+
+/// The same of a kernel that says that it was configured so.
+pub(crate) fn configured_guest(
+    config: &str,
+    code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
+) -> Vec<u8> {
+    uki_of(kernel(code).configured(config))
+}
+
+fn kernel(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> BzImage {
     let mut assembler = CodeAssembler::new(64).expect("64 is a bitness");
     code(&mut assembler).expect("instructions that exist");
     // Position-independent, so any address will do.
     let code = assembler.assemble(0).expect("code that assembles");
     let protected_mode = [vec![0xf4; ENTRY_64], code].concat();
-    let kernel = bzimage().protected_mode(protected_mode).build();
-    uki().section(".linux", kernel).section(".cmdline", "quiet").build()
+    bzimage().protected_mode(protected_mode)
+}
+
+fn uki_of(kernel: BzImage) -> Vec<u8> {
+    uki().section(".linux", kernel.build()).section(".cmdline", "quiet").build()
 }
 
 /// Writes `text` to the serial port.
