@@ -171,6 +171,6 @@ fn every_hand_off_on_tcg_shows_a_kernel_what_is_planned() {
 fn every_hand_off_on_kvm_shows_a_kernel_what_is_planned() {
     let test = "every_hand_off_on_kvm_shows_a_kernel_what_is_planned";
     let Some(subject) = Subject::of(test) else { return };
-    let Some(runs) = bed::on_kvm(test, &subject.commands("kvm")) else { return };
+    let Some(runs) = bed::on_kvm(test, &subject.commands("kvm"), |_, _| false) else { return };
     subject.check("kvm", &runs);
 }
