@@ -47,7 +47,7 @@ pub(super) fn run(
     if options.trial_direct
         && let Some(why) = planned.not_direct
     {
-        return Err(Error::NotDirect { path: job_options.image, source: why });
+        return Err(Error::NotDirect { path: job_options.image, why });
     }
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
