@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use firmware_less::{
-    handoff::kexec::{Flavour, Kexec, Options, Platform, SEED_LEN},
+    handoff::kexec::{self, Flavour, Options, Platform, SEED_LEN},
     kernel::Kernel,
     machine::Machine,
     plan::BootPlan,
@@ -62,7 +62,7 @@ fn plan(image: &Vec<u8>, machine: &Machine) -> BootPlan {
     let handed = Handed::read(image, &uki, &Choice::default()).expect("something to hand over");
     let kernel = Kernel::read(image, handed.kernel.range).expect("a kernel");
     let options = Options { flavour: Flavour::Modern, seed: [0; SEED_LEN] };
-    let kexec = Kexec::new(machine, Platform::of(machine), &kernel, &handed, &options)
+    let kexec = kexec::lay_out(machine, Platform::of(machine), &kernel, &handed, &options)
         .expect("room for everything");
     kexec.plan(None).expect("a plan")
 }

@@ -113,6 +113,16 @@ pub struct JobOptions {
     #[arg(long, value_name = "HEX", help_heading = "Hand-off", value_parser = seed)]
     pub rng_seed: Option<[u8; kexec::SEED_LEN]>,
 
+    /// How the kernel is handed over
+    #[arg(long, value_enum, default_value_t = HandoffOption::Kexec, help_heading = "Hand-off")]
+    pub handoff: HandoffOption,
+
+    /// With --handoff direct, the kernel's addresses: `on` draws them from the host's randomness
+    /// (or from --rng-seed), `off` leaves them as linked, 64 hex digits draw them from those
+    /// [default: on, unless the command line says nokaslr]
+    #[arg(long, value_name = "on|off|HEX", help_heading = "Hand-off", value_parser = kaslr)]
+    pub kaslr: Option<KaslrOption>,
+
     /// Whose kexec to mirror: modern is Linux 6.12 and later, legacy 6.1
     #[arg(long, value_enum, default_value_t = FlavourOption::Modern, help_heading = "Hand-off")]
     pub flavour: FlavourOption,
@@ -218,6 +228,26 @@ impl From<BoardOption> for Kind {
     }
 }
 
+/// `--handoff`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HandoffOption {
+    /// As kexec_file_load(2): the kernel unpacks itself
+    Kexec,
+    /// The kernel is unpacked by the host and entered itself; as kexec where that can't be done
+    Direct,
+}
+
+/// `--kaslr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KaslrOption {
+    /// At random.
+    On,
+    /// As linked.
+    Off,
+    /// Drawn from this.
+    Seed([u8; kexec::SEED_LEN]),
+}
+
 /// `--flavour`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FlavourOption {
@@ -288,6 +318,17 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => Err("a time limit of nothing ends before it begins".into()),
         Ok(duration) => Ok(duration),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// `on`, `off`, or a seed.
+fn kaslr(text: &str) -> Result<KaslrOption, String> {
+    match text {
+        "on" => Ok(KaslrOption::On),
+        "off" => Ok(KaslrOption::Off),
+        text => seed(text).map(KaslrOption::Seed).map_err(|wanted| {
+            format!("give on or off, or for a seed {}", wanted.replacen("give ", "", 1))
+        }),
     }
 }
 

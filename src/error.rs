@@ -11,7 +11,7 @@ use firmware_less::{
 use thiserror::Error;
 
 use crate::{
-    engine, exit, files,
+    engine, exit, files, job,
     outcome::Signal,
     symbols,
     verdict::lists,
@@ -227,6 +227,12 @@ pub enum Error {
         #[source]
         source: kexec::Error,
     },
+    /// A choice that is the kernel's own.
+    #[error(
+        "--kaslr is for --handoff direct: handed over as kexec does, the kernel chooses its \
+         addresses itself"
+    )]
+    KaslrIsTheKernels,
     /// The plan contradicts itself.
     #[error("{}: no plan", path.display())]
     Plan {
@@ -239,6 +245,15 @@ pub enum Error {
     /// The engine can't be used, or failed before the guest ran.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// The kernel can't be entered directly, and nothing else is wanted.
+    #[error("{}: can't be handed over directly", path.display())]
+    NotDirect {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: job::NotDirect,
+    },
     /// A file is no report of a benchmark.
     #[error("{}: {what}", path.display())]
     BenchReport {
@@ -305,11 +320,13 @@ impl Error {
             | Self::Measure { .. }
             | Self::Inspect { .. }
             | Self::NoSection { .. }
+            | Self::NotDirect { .. }
             | Self::BenchReport { .. }
             | Self::Incomparable { .. }
             | Self::Handoff { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
+            | Self::KaslrIsTheKernels
             | Self::SameFile { .. }
             | Self::FolderInUse { .. }
             | Self::BinaryToTerminal { .. }
@@ -330,6 +347,9 @@ impl Error {
         match self {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
+            }
+            Self::KaslrIsTheKernels => {
+                Some("add --handoff direct, or nokaslr to the command line".into())
             }
             Self::Verify { source: authenticode::Error::Unsigned { digest }, path } => {
                 let path = path.display();

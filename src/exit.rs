@@ -46,6 +46,12 @@ pub const INTERRUPTED: u8 = 130;
 /// SIGTERM.
 pub const TERMINATED: u8 = 143;
 
+/// Whether that is the status of a run that a signal ended.
+#[must_use]
+pub fn is_of_signal(status: u8) -> bool {
+    [HUNG_UP, INTERRUPTED, TERMINATED].contains(&status)
+}
+
 /// The status of a run that a signal ended.
 #[must_use]
 pub fn of_signal(signal: Signal) -> u8 {

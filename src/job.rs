@@ -3,13 +3,19 @@
 
 use std::{
     io,
+    num::NonZero,
     path::{Path, PathBuf},
+    thread,
 };
 
 use firmware_less::{
     acceptance::{self, Accepted, Cause, Refusal},
-    handoff::kexec::{self, Kexec, Platform, SEED_LEN, Warning},
-    kernel::Kernel,
+    handoff::{
+        LaidOut,
+        direct::{self, Direct, Kaslr, Wish},
+        kexec::{self, Platform, SEED_LEN, Warning},
+    },
+    kernel::{Kernel, Unpacked, unpacked},
     machine::Machine,
     plan::{BootPlan, FileId, FileSlice},
     range::{FileRange, GuestRange},
@@ -22,10 +28,11 @@ use firmware_less::{
     },
 };
 use rustix::rand::{GetRandomFlags, getrandom};
+use thiserror::Error as ThisError;
 
 use crate::{
     addons::{folder, in_folder},
-    cli::JobOptions,
+    cli::{HandoffOption, JobOptions, KaslrOption},
     digest::{self, Digest},
     error::Error,
     files::{Files, OpenFile},
@@ -47,8 +54,30 @@ pub struct Job {
     pub handed: Handed,
     /// Its kernel.
     pub kernel: Kernel,
-    /// The hand-off's own choices.
+    /// What both hand-offs leave to choose.
     pub kexec: kexec::Options,
+    /// For a kernel that is to be entered directly, whether at random addresses.
+    pub direct: Option<Wish>,
+}
+
+/// How a kernel is handed over in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handoff {
+    /// As `kexec_file_load(2)` does.
+    Kexec,
+    /// Unpacked by us, and where it came to be.
+    Direct(Kaslr),
+}
+
+/// Why a kernel can't be entered directly.
+#[derive(Debug, ThisError)]
+pub enum NotDirect {
+    /// It can't be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] unpacked::Error),
+    /// It can't be laid out.
+    #[error(transparent)]
+    LayOut(#[from] direct::Error),
 }
 
 impl Job {
@@ -72,8 +101,9 @@ impl Job {
         let Accepted { uki, handed, kernel } = Accepted::read(files.uki(), reading, &choice)
             .map_err(|refusal| refused(files.uki(), refusal, &choice))?;
         let kexec = kexec::Options { flavour: options.flavour.into(), seed: seed(options)? };
+        let direct = wish(options, &kexec)?;
         mark(Milestone::ImageParsed);
-        Ok(Self { files, verified, uki, handed, kernel, kexec })
+        Ok(Self { files, verified, uki, handed, kernel, kexec, direct })
     }
 
     /// The plan for `machine`, sealed with a digest if that is wanted. `mark` is told
@@ -85,19 +115,52 @@ impl Job {
         mark: &mut dyn FnMut(Milestone),
     ) -> Result<Planned, Error> {
         let path = || self.files.uki().path.clone();
-        let platform = Platform::of(machine);
-        let kexec = Kexec::new(machine, platform, &self.kernel, &self.handed, &self.kexec)
-            .map_err(|source| Error::Handoff { path: path(), source })?;
-        let warnings = kexec.warnings();
-        let digested = kexec.digested().iter().map(|part| part.range).collect();
-        let digest =
-            with_digest.then(|| digest::of_sources(kexec.digested(), &self.files)).transpose()?;
+        let (laid_out, handoff, not_direct) = self.lay_out(machine, mark)?;
+        let warnings = laid_out.warnings();
+        let digested = laid_out.digested().iter().map(|part| part.range).collect();
+        let digest = with_digest
+            .then(|| digest::of_sources(laid_out.digested(), &self.files))
+            .transpose()?;
         if with_digest {
             mark(Milestone::SourcesDigested);
         }
-        let plan = kexec.plan(digest).map_err(|source| Error::Plan { path: path(), source })?;
+        let plan = laid_out.plan(digest).map_err(|source| Error::Plan { path: path(), source })?;
         mark(Milestone::Planned);
-        Ok(Planned { plan, digest, digested, warnings })
+        Ok(Planned { plan, digest, digested, handoff, not_direct, warnings })
+    }
+
+    /// Directly if that is wanted and can be done, else as kexec does.
+    fn lay_out(
+        &self,
+        machine: &Machine,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<(LaidOut, Handoff, Option<NotDirect>), Error> {
+        let not_direct = match self.direct.map(|wish| self.lay_out_directly(machine, wish, mark)) {
+            Some(Ok(Direct { laid_out, kaslr })) => {
+                return Ok((laid_out, Handoff::Direct(kaslr), None));
+            }
+            Some(Err(why)) => Some(why),
+            None => None,
+        };
+        let platform = Platform::of(machine);
+        kexec::lay_out(machine, platform, &self.kernel, &self.handed, &self.kexec)
+            .map(|laid_out| (laid_out, Handoff::Kexec, not_direct))
+            .map_err(|source| Error::Handoff { path: self.files.uki().path.clone(), source })
+    }
+
+    fn lay_out_directly(
+        &self,
+        machine: &Machine,
+        wish: Wish,
+        mark: &mut dyn FnMut(Milestone),
+    ) -> Result<Direct, NotDirect> {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let file = self.files.get(self.handed.kernel.file).unwrap_or(self.files.uki());
+        let unpacked = Unpacked::read(file, &self.kernel, machine.memory(), threads)?;
+        mark(Milestone::KernelUnpacked);
+        let platform = (machine, Platform::of(machine));
+        let kernel = (&self.kernel, unpacked);
+        Ok(direct::lay_out(platform, kernel, &self.handed, &self.kexec, wish)?)
     }
 }
 
@@ -110,6 +173,10 @@ pub struct Planned {
     pub digest: Option<Digest>,
     /// What a digest covers, in order.
     pub digested: Vec<GuestRange>,
+    /// How the kernel is handed over.
+    pub handoff: Handoff,
+    /// Why it is not directly, if that was wanted.
+    pub not_direct: Option<NotDirect>,
     /// What a real kexec would not have done.
     pub warnings: Vec<Warning>,
 }
@@ -268,6 +335,18 @@ fn credentials(options: &JobOptions) -> Result<Vec<Credential>, Error> {
             .map_err(|source| Error::Credential { path: path.clone(), source })
     };
     options.handed.extra_credential.iter().map(read).collect()
+}
+
+/// Whether the kernel is to be entered directly, and where.
+fn wish(options: &JobOptions, kexec: &kexec::Options) -> Result<Option<Wish>, Error> {
+    match (options.handoff, options.kaslr) {
+        (HandoffOption::Kexec, None) => Ok(None),
+        (HandoffOption::Kexec, Some(_)) => Err(Error::KaslrIsTheKernels),
+        (HandoffOption::Direct, Some(KaslrOption::Off)) => Ok(Some(Wish::Off)),
+        (HandoffOption::Direct, Some(KaslrOption::Seed(seed))) => Ok(Some(Wish::On(seed))),
+        // So that a plan with a seed of its own is the same each time.
+        (HandoffOption::Direct, None | Some(KaslrOption::On)) => Ok(Some(Wish::On(kexec.seed))),
+    }
 }
 
 /// The seed as given, or a fresh one: no two guests may share one by accident.

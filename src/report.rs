@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use firmware_less::{handoff::kexec::Flavour, uki::Reading};
+use firmware_less::{
+    handoff::{direct::Kaslr, kexec::Flavour},
+    uki::Reading,
+};
 use serde::Serialize;
 
 use crate::{
     digest::hex,
-    engine::{Engine, Load},
-    job::Job,
+    engine::Engine,
+    job::{self, Job, Planned},
+    messages::chain,
     outcome::{CrashReport, End, Exits, Outcome},
     timeline::{GuestMilestone, Milestone, Timeline, micros},
     verdict::{Finding, Watch},
@@ -75,13 +79,37 @@ pub struct Run<'a> {
 /// How the kernel was handed over.
 #[derive(Debug, Serialize)]
 pub struct Handoff {
-    /// The kind: `kexec`.
+    /// The kind: `kexec` or `direct`.
     pub kind: &'static str,
+    /// Where a kernel that was entered directly is, and whether at random.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kaslr: Option<Kaslr>,
+    /// Why a kernel that was to be entered directly was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_direct: Option<String>,
     /// Whose placement.
     pub flavour: Flavour,
     /// SHA-256 over the segments, verified over guest memory before the first
     /// entry; null without `--digest`.
     pub digest: Option<String>,
+}
+
+impl Handoff {
+    /// How `job` was handed over.
+    #[must_use]
+    pub fn new(job: &Job, planned: &Planned) -> Self {
+        let (kind, kaslr) = match planned.handoff {
+            job::Handoff::Kexec => ("kexec", None),
+            job::Handoff::Direct(kaslr) => ("direct", Some(kaslr)),
+        };
+        Self {
+            kind,
+            kaslr,
+            not_direct: planned.not_direct.as_ref().map(|why| chain(why)),
+            flavour: job.kexec.flavour,
+            digest: planned.digest.map(|digest| hex(&digest)),
+        }
+    }
 }
 
 /// When something happened.
@@ -120,9 +148,9 @@ pub enum Observed<T> {
 impl<'a> RunReport<'a> {
     /// The report of one run.
     #[must_use]
-    pub fn new(job: &'a Job, engine: &'a Engine, load: &Load<'_>, run: &'a Run<'a>) -> Self {
+    pub fn new(job: &'a Job, engine: &'a Engine, planned: &Planned, run: &'a Run<'a>) -> Self {
         let Run { outcome, timeline, watch, status } = *run;
-        let machine = load.plan.machine();
+        let machine = planned.plan.machine();
         let counted = outcome.exits.is_some();
         let time = |milestone| (milestone, Time::of(timeline, milestone, counted));
         Self {
@@ -134,11 +162,7 @@ impl<'a> RunReport<'a> {
             outcome: &outcome.end,
             exit_status: status,
             engine,
-            handoff: Handoff {
-                kind: "kexec",
-                flavour: job.kexec.flavour,
-                digest: load.digest.map(|(_, digest)| hex(&digest)),
-            },
+            handoff: Handoff::new(job, planned),
             memory: machine.memory(),
             cpus: machine.cpus(),
             cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),

@@ -28,6 +28,8 @@ pub(crate) struct Signals {
     last: Arc<AtomicUsize>,
     readable: UnixStream,
     deadly: Arc<AtomicBool>,
+    /// A session looks at them.
+    attended: AtomicBool,
 }
 
 impl Signals {
@@ -45,7 +47,22 @@ impl Signals {
                 pipe::register(number, writable.try_clone()?)?;
             }
         }
-        Ok(Self { last, readable, deadly })
+        Ok(Self { last, readable, deadly, attended: AtomicBool::new(false) })
+    }
+
+    /// From now on a session looks at them, or does no more.
+    pub(crate) fn attend(&self, attended: bool) {
+        self.attended.store(attended, Ordering::Release);
+    }
+
+    /// Whether a session looks at them; if so, nobody else may.
+    pub(crate) fn are_attended(&self) -> bool {
+        self.attended.load(Ordering::Acquire)
+    }
+
+    /// From now on they end the program.
+    pub(crate) fn let_through(&self) {
+        self.deadly.store(true, Ordering::Release);
     }
 
     /// Readable when a signal came.
@@ -63,7 +80,7 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
-        self.deadly.store(true, Ordering::Release);
+        self.let_through();
     }
 }
 

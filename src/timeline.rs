@@ -17,6 +17,8 @@ pub enum Milestone {
     ImageParsed,
     /// What runs the guest's code is settled.
     EngineChosen,
+    /// The kernel is unpacked, on the host.
+    KernelUnpacked,
     /// The digest over what is to be loaded is computed.
     SourcesDigested,
     /// The plan is made.
@@ -43,11 +45,12 @@ pub enum Milestone {
 
 impl Milestone {
     /// Every milestone, in the order in which they come.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ProcessStart,
         Self::FilesOpened,
         Self::ImageParsed,
         Self::EngineChosen,
+        Self::KernelUnpacked,
         Self::SourcesDigested,
         Self::Planned,
         Self::VmCreated,
@@ -66,6 +69,7 @@ impl Milestone {
     pub fn reason_unseen(self, engine_counts_exits: bool) -> &'static str {
         match self {
             Self::FirstExit if !engine_counts_exits => "this engine does not show exits",
+            Self::KernelUnpacked => "only with --handoff direct",
             Self::SourcesDigested | Self::MemoryVerified => "only with --digest",
             Self::FirstConsoleByte => "the guest wrote nothing to its console",
             Self::LinuxVersion | Self::InitStarted => {

@@ -3,6 +3,7 @@
 //! On a host whose KVM can't run kernels, the KVM engine runs in the bed: a
 //! nested machine with a true /dev/kvm.
 
+mod direct;
 mod smoke;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};

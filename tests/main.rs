@@ -10,6 +10,8 @@
 
 /// The GitHub Action's own scripts.
 mod action;
+/// Other ways to boot a UKI.
+mod arms;
 /// Whole kernels on both engines.
 mod boot;
 /// The command line: options, messages, exit statuses.
@@ -18,6 +20,8 @@ mod cli;
 mod count;
 /// In what two UKIs differ.
 mod diff;
+/// Kernels that are entered directly.
+mod direct;
 /// Guest memory and CPU state before the first instruction, as files.
 mod dump;
 /// Verdicts on whole kernels that go wrong.
@@ -37,6 +41,8 @@ mod lifecycle;
 mod malformed;
 /// The values of PCR 11, for people and as JSON.
 mod measure;
+/// From a guest to the next kernel, by a real kexec.
+mod onward;
 /// Man pages and completions.
 mod packaging;
 /// What ukivm says of a plan: golden text and JSON.

@@ -3,16 +3,14 @@
 
 pub(crate) mod forms;
 mod guests;
+mod interrupted;
 
-use std::{fs, path::Path, time::Duration};
+use std::fs;
 
 use serde_json::Value;
 
 use self::guests::{PANIC, SYSTEM_MAP, write};
-use crate::support::{
-    Ran, Scratch, engines,
-    run::{Running, within},
-};
+use crate::support::{Ran, Scratch, engines};
 
 /// Limits short enough for a guest that does nothing, on a busy machine.
 const SHORT_SETTLE: &str = "--settle=300ms";
@@ -255,24 +253,6 @@ fn a_full_disk_is_said_and_the_verdict_stands() {
 }
 
 #[test]
-fn an_interrupted_run_leaves_its_results() {
-    if engines("an_interrupted_run_leaves_its_results").is_empty() {
-        return;
-    }
-    let scratch = Scratch::new();
-    write(&scratch, "up-and-idle");
-    let options = ["smoke", "--memory=64M", "--output=out", "up-and-idle.efi"];
-    let mut running = Running::ukivm(scratch.path(), options);
-    running.wait_for("init started");
-    running.signal("-INT");
-    assert_eq!(running.status(), 130);
-    let text = fs::read_to_string(scratch.path().join("out/result.json")).expect("a report");
-    let report = forms::result(&text);
-    assert_eq!((&report["cause"], &report["exit_status"]), (&"interrupted".into(), &130.into()));
-    assert!(scratch.path().join("out/junit.xml").is_file());
-}
-
-#[test]
 fn a_list_that_is_missing_bad_or_empty_is_refused_before_anything_boots() {
     let scratch = Scratch::new();
     write(&scratch, "up");
@@ -418,32 +398,6 @@ fn a_guest_that_fails_now_and_then_is_called_flaky() {
     let of = |status: u64| runs.iter().filter(|run| run["exit_status"] == status).count();
     assert!(of(0) > 0 && of(7) > 0 && of(0) + of(7) == 20, "{image:#}");
     assert_eq!(ran.status, Some(7), "{ran:?}");
-}
-
-#[test]
-fn several_end_with_whoever_started_them() {
-    if engines("several_end_with_whoever_started_them").is_empty() {
-        return;
-    }
-    for (signal, status) in [("-TERM", 143), ("-KILL", 9 - 256)] {
-        let scratch = Scratch::new();
-        write(&scratch, "up-and-idle");
-        let options = ["smoke", "--memory=64M", "--jobs=2", "--output=out", "--repeat=4"];
-        let mut running =
-            Running::ukivm(scratch.path(), options.into_iter().chain(["up-and-idle.efi"]));
-        let begun = || !is_empty(&scratch.path().join("out/001-up-and-idle-run1/serial.log"));
-        assert!(within(Duration::from_secs(30), begun), "{}", running.seen());
-        let parts = running.descendants();
-        assert!(!parts.is_empty());
-        running.signal(signal);
-        assert_eq!(running.status(), status);
-        let gone = || !parts.iter().any(|part| crate::support::run::is_alive(*part));
-        assert!(within(Duration::from_secs(10), gone), "{signal} left {parts:?}");
-    }
-}
-
-fn is_empty(path: &Path) -> bool {
-    fs::metadata(path).map_or(true, |data| data.len() == 0)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use firmware_less::{
-    handoff::kexec::{Flavour, Kexec, Options, Platform, SEED_LEN},
+    handoff::kexec::{self, Flavour, Options, Platform, SEED_LEN},
     kernel::Kernel,
     machine::{Machine, SLEEP_CONTROL_S5, port},
     plan::{BootPlan, Content, FileSlice},
@@ -84,7 +84,7 @@ impl Guest {
         let handed = Handed::read(&self.image, &uki, &Choice::default())?;
         let kernel = Kernel::read(&self.image, handed.kernel.range)?;
         let options = Options { flavour: Flavour::Modern, seed: [0; SEED_LEN] };
-        let kexec = Kexec::new(&machine, Platform::of(&machine), &kernel, &handed, &options)?;
+        let kexec = kexec::lay_out(&machine, Platform::of(&machine), &kernel, &handed, &options)?;
         Ok(kexec.plan(None)?)
     }
 }

@@ -23,6 +23,7 @@
 //!   from a fixed seed. The same trials give the same report, everywhere.
 
 pub mod arm;
+pub mod arms;
 pub mod campaign;
 pub mod clock;
 pub(crate) mod count;

@@ -31,6 +31,8 @@ pub enum Phase {
     Parse,
     /// The engine is looked at.
     Engine,
+    /// The kernel is unpacked by ukivm, only with `--handoff direct`.
+    Unpack,
     /// The digest over what is to be loaded is computed, only with `--digest`.
     Digest,
     /// The plan is made.
@@ -57,7 +59,7 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Start,
         Self::FirstKernel,
         Self::KexecLoad,
@@ -68,6 +70,7 @@ impl Phase {
         Self::Open,
         Self::Parse,
         Self::Engine,
+        Self::Unpack,
         Self::Digest,
         Self::Plan,
         Self::Vm,
@@ -95,6 +98,7 @@ impl Phase {
             Self::Open => "open",
             Self::Parse => "parse",
             Self::Engine => "engine",
+            Self::Unpack => "unpack",
             Self::Digest => "digest",
             Self::Plan => "plan",
             Self::Vm => "vm",

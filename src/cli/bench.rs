@@ -88,6 +88,10 @@ pub struct BenchOptions {
     #[arg(long, hide = true, value_name = "IMAGE", requires = "trial_engine")]
     pub trial: Option<PathBuf>,
 
+    /// With --handoff direct
+    #[arg(long, hide = true, requires = "trial")]
+    pub trial_direct: bool,
+
     /// On this engine
     #[arg(long, hide = true, requires = "trial", value_parser = engine)]
     pub trial_engine: Option<Kind>,
@@ -101,13 +105,35 @@ pub struct ExportOptions {
     /// schema)
     #[arg(long = "export-json", value_name = "FILE")]
     pub json: Option<PathBuf>,
+
+    /// Write a line for each phase of each boot to FILE, as comma-separated values
+    #[arg(long = "export-csv", value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+
+    /// Write the tables to FILE in Markdown
+    #[arg(long = "export-markdown", value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+
+    /// Write one page to FILE that needs nothing else: phases and distributions drawn
+    #[arg(long = "export-html", value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// `--arm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum ArmOption {
-    /// ukivm's own hand-off
+    /// ukivm's own hand-off, by --handoff
     Ukivm,
+    /// The same with --handoff direct
+    Direct,
+    /// OVMF, and the UKI's own stub
+    Firmware,
+    /// QEMU's own direct boot: -kernel, -initrd, -append
+    Qemu,
+    /// Firecracker
+    Firecracker,
+    /// Cloud Hypervisor
+    CloudHypervisor,
 }
 
 /// `--until`.

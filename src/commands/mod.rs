@@ -13,12 +13,13 @@ pub mod smoke;
 
 use std::io::{ErrorKind, Write as _};
 
-use firmware_less::{
-    handoff::kexec::Warning,
-    uki::{Name, Reading, handed::Note},
-};
+use firmware_less::uki::{Name, Reading, handed::Note};
 
-use crate::{error::Error, job::Job, messages::say};
+use crate::{
+    error::Error,
+    job::{Job, Planned},
+    messages::{chain, say},
+};
 
 /// Says whose reading applies if it is not the default, and what was done that
 /// nobody asked for by name, a line each.
@@ -58,9 +59,12 @@ fn tell(job: &Job) {
     }
 }
 
-/// Says each warning.
-fn warn(warnings: &[Warning]) {
-    for warning in warnings {
+/// Says what came out otherwise than wanted, and each warning.
+fn warn(planned: &Planned) {
+    if let Some(why) = &planned.not_direct {
+        say(&format!("handed over as kexec does, not directly: {}", chain(why)));
+    }
+    for warning in &planned.warnings {
         say(&format!("warning: {warning}"));
     }
 }

@@ -7,7 +7,10 @@ use std::fmt::Write as _;
 
 use firmware_less::{
     boot_params,
-    handoff::kexec::{SEED_LEN, Warning},
+    handoff::{
+        direct::Kaslr,
+        kexec::{SEED_LEN, Warning},
+    },
     plan::{BootPlan, Content, Piece, Placement, size},
     uki::{Handed, Reading, handed::InitrdPart},
 };
@@ -22,7 +25,7 @@ use crate::{
     files::Files,
     job::{self, Job, Planned},
     messages::say,
-    report::SCHEMA,
+    report::{Handoff, SCHEMA},
     verify::Origin,
     visible::visible,
 };
@@ -41,6 +44,7 @@ struct Report<'a> {
     verified: &'a [Origin],
     cmdline: String,
     digest: Option<String>,
+    handoff: Handoff,
     #[serde(skip_serializing_if = "Option::is_none")]
     dump: Option<Dumped>,
     warnings: Vec<String>,
@@ -62,10 +66,10 @@ struct Part {
 pub fn run(options: &PlanOptions) -> Result<u8, Error> {
     let machine = Kind::from(options.engine).equip(job::machine(&options.job)?);
     let job = Job::open(&job_options(options), &mut |_| {})?;
-    let Planned { plan, digest, warnings, .. } =
-        job.plan(&machine, options.job.digest, &mut |_| {})?;
+    let planned = job.plan(&machine, options.job.digest, &mut |_| {})?;
+    let Planned { plan, digest, warnings, .. } = &planned;
     let dump = options.dump.as_deref().map(Dump::prepare).transpose()?;
-    let dump = dump.map(|dump| dump.write(&plan, &job.files)).transpose()?;
+    let dump = dump.map(|dump| dump.write(plan, &job.files)).transpose()?;
     let report = Report {
         schema: SCHEMA,
         image: options.job.image.display().to_string(),
@@ -76,15 +80,16 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         dump,
         initrd: parts(&job.handed),
         warnings: warnings.iter().map(Warning::to_string).collect(),
-        boot_params: boot_params_of(&plan),
-        plan: &plan,
+        boot_params: boot_params_of(plan),
+        plan,
+        handoff: Handoff::new(&job, &planned),
     };
     match &options.json {
         Some(file) => JsonFile::prepare(file, &job.files)?.write(&report)?,
         None => print(&text(&report, &job.files))?,
     }
     tell(&job);
-    warn(&warnings);
+    warn(&planned);
     Ok(0)
 }
 
@@ -119,6 +124,9 @@ fn text(report: &Report<'_>, files: &Files) -> String {
         section("reading", vec![format!("{}: {}", report.reading, report.reading.title())]);
     }
     section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
+    if let Some(kaslr) = &report.handoff.kaslr {
+        section("hand-off", vec![directly(kaslr)]);
+    }
     section("command line", vec![visible(&report.cmdline)]);
     section("guest memory", memory(report, files));
     section("e820", memory_map(plan));
@@ -132,6 +140,15 @@ fn text(report: &Report<'_>, files: &Files) -> String {
     }
     text.pop();
     text
+}
+
+/// Where a kernel that is entered directly is.
+fn directly(Kaslr { physical, virtual_offset }: &Kaslr) -> String {
+    let addresses = match virtual_offset {
+        Some(offset) => format!("its virtual addresses {offset:#x} above those it is linked for"),
+        None => "its virtual addresses as linked".to_owned(),
+    };
+    format!("direct: the kernel unpacked, at {physical:#x}, {addresses}")
 }
 
 /// The parts of the initrd, each with what it is.

@@ -35,7 +35,7 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
 
     let note = &mut |milestone| timeline.note(milestone);
     let planned = job.plan(&engine.kind.equip(machine), options.job.digest, note)?;
-    warn(&planned.warnings);
+    warn(&planned);
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
     let (outcome, timeline, watch) = supervise(&engine, &load, options, timeline)?;
@@ -44,7 +44,7 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     hint(&engine, &outcome);
     let written = report.map_or(Ok(()), |file| {
         let run = Run { outcome: &outcome, timeline: &timeline, watch: &watch, status };
-        file.write(&RunReport::new(&job, &engine, &load, &run))
+        file.write(&RunReport::new(&job, &engine, &planned, &run))
     });
     match (status, written) {
         (0, written) => written.map(|()| 0),

@@ -41,6 +41,7 @@ impl Session {
         self.push_text(&text);
         self.outputs.iter().chain(&self.text).for_each(Output::complete);
         let interrupted = self.outputs.iter().chain(&self.text).find_map(|one| self.drain(one));
+        self.signals.get().into_iter().for_each(|signals| signals.attend(false));
         let timeline = self.shared.lock().timeline.clone();
         let watch = std::mem::take(&mut *self.watch());
         Finished { interrupted, timeline, watch }

@@ -64,6 +64,8 @@ pub(crate) struct Record {
     pub(crate) text: Option<Output>,
     /// Is told what happens.
     pub(crate) news: Option<Sender<News>>,
+    /// What ends the run, where somebody has caught them already.
+    pub(crate) signals: Option<Arc<Signals>>,
 }
 
 /// One run, shared by the engine's threads and the supervising one.
@@ -82,7 +84,7 @@ pub struct Session {
     seen_output: AtomicBool,
     // Dropped first to last: a signal can end us again once the terminal is restored.
     terminal: Mutex<Option<Terminal>>,
-    signals: OnceLock<Signals>,
+    signals: OnceLock<Arc<Signals>>,
     limits: Limits,
 }
 
@@ -116,10 +118,11 @@ impl Session {
         limits: Limits,
         timeline: Timeline,
     ) -> io::Result<Self> {
-        let Record { raw, text, news } = record;
+        let Record { raw, text, news, signals } = record;
         let shared = Shared::new(limits.start, timeline, news)?;
         let session = Self::of(shared, limits, watch);
-        Ok(Self { outputs: raw, text, is_watched: true, ..session })
+        let signals = signals.map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Self { outputs: raw, text, is_watched: true, signals, ..session })
     }
 
     fn of(shared: Arc<Shared>, limits: Limits, watch: Watch) -> Self {
@@ -221,8 +224,11 @@ impl Session {
     }
 
     fn take_over(&self, input: Arc<dyn Input>) -> io::Result<()> {
-        // Only one engine runs, once.
-        self.signals.set(Signals::catch()?).ok();
+        if self.signals.get().is_none() {
+            // Only one engine runs, once.
+            self.signals.set(Arc::new(Signals::catch()?)).ok();
+        }
+        self.signals.get().into_iter().for_each(|signals| signals.attend(true));
         if self.limits.interactive {
             say(ESCAPE_HINT);
             let terminal = Terminal::raw()?;
@@ -237,6 +243,6 @@ impl Session {
     }
 
     fn signal(&self) -> Option<Signal> {
-        self.signals.get().and_then(Signals::pending)
+        self.signals.get().and_then(|signals| signals.pending())
     }
 }

@@ -13,7 +13,6 @@ use rustix::{
 use super::{Milestone, Session};
 use crate::{
     outcome::{End, Sample},
-    signals::Signals,
     vigil::Vigil,
 };
 
@@ -115,7 +114,7 @@ impl Session {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let mut fds = vec![PollFd::new(&self.shared.wake, PollFlags::IN)];
-        let signals = self.signals.get().map(Signals::fd);
+        let signals = self.signals.get().map(|signals| signals.fd());
         fds.extend(signals.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)));
         // An interrupted or failed wait is only a short one.
         let _ = poll(&mut fds, timeout.as_ref());

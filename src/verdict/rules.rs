@@ -47,6 +47,8 @@ impl Verdict {
 
 /// The name of what decided, where all is well.
 pub const PROVEN: &str = "proven";
+/// The same where a signal did.
+pub const INTERRUPTED: &str = "interrupted";
 
 /// The verdict of `ukivm smoke`: the first that applies of engine failure, triple
 /// fault, panic, fail pattern, interruption, guest status, proof, limits. Without
@@ -98,7 +100,7 @@ fn is_expected(status: u8, facts: &Facts) -> bool {
 }
 
 fn interrupted(signal: Signal) -> Verdict {
-    Verdict::new(End::Interrupted { signal }.run_status(), "interrupted")
+    Verdict::new(End::Interrupted { signal }.run_status(), INTERRUPTED)
 }
 
 /// Why there is no proof.

@@ -74,7 +74,7 @@ const CASES: &[Case] = &[
     },
     Case {
         image: GUEST,
-        options: &["--cmdline=console=ttyS1 quiet", "--silence-timeout=15s"],
+        options: &["--cmdline=console=ttyS1 quiet", "--silence-timeout=30s"],
         words: &["ukivm.end=sleep"],
         status: 104,
         cause: "silence",

@@ -2,6 +2,7 @@
 
 pub(crate) mod bed;
 pub(crate) mod cpu_state;
+pub(crate) mod kexec;
 pub(crate) mod probe;
 pub(crate) mod run;
 pub(crate) mod tiny;
@@ -32,6 +33,12 @@ pub(crate) struct Scratch {
 impl Scratch {
     pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a scratch folder") }
+    }
+
+    /// A folder that is seen in the bed too, where /tmp is another.
+    pub(crate) fn seen_in_the_bed() -> Self {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+        Self { dir: dir.expect("a scratch folder") }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -41,6 +41,8 @@ pub(super) const XLF_KERNEL_64: u16 = 1 << 0;
 pub(super) const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
 /// `xloadflags`: may be entered with five-level paging.
 const XLF_5LEVEL: u16 = 1 << 5;
+/// `xloadflags`: stays in five-level paging.
+const XLF_5LEVEL_ENABLED: u16 = 1 << 6;
 /// How a path on an EFI partition begins; no kernel does.
 const PATH_START: &[u8] = b"\\EFI\\";
 /// As much of such a path as is worth showing.
@@ -154,6 +156,13 @@ impl Kernel {
     #[must_use]
     pub fn allows_five_level(&self) -> bool {
         self.xloadflags() & XLF_5LEVEL != 0
+    }
+
+    /// Whether the kernel proper knows five-level paging, so that its decompressor
+    /// need not leave it.
+    #[must_use]
+    pub fn knows_five_level(&self) -> bool {
+        self.header.xloadflags & XLF_5LEVEL_ENABLED != 0
     }
 
     /// The boot protocol's version, its major number in the high byte.

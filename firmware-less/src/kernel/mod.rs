@@ -4,11 +4,13 @@ mod bzimage;
 mod error;
 pub mod payload;
 pub mod relocations;
+pub mod unpacked;
 mod version;
 pub mod vmlinux;
 
 pub use bzimage::Kernel;
 pub use error::{Error, protocol};
 pub use payload::Payload;
+pub use unpacked::Unpacked;
 pub use version::version;
 pub use vmlinux::Vmlinux;

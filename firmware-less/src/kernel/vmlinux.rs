@@ -271,3 +271,6 @@ fn headers_in(
         _ => Err(Error::HeadersOutside { what, at: at.unwrap_or(FileRange::EMPTY), len }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,16 @@ impl BzImage {
         self
     }
 
+    /// The same kernel with that as what its decompressor would unpack.
+    #[must_use]
+    pub fn payload(mut self, payload: &[u8]) -> Self {
+        self.header.payload_offset = 0x300;
+        self.header.payload_length = payload.len().try_into().expect("a payload below 4 GiB");
+        self.protected_mode = vec![0x90; 0x300];
+        self.protected_mode.extend(payload);
+        self
+    }
+
     /// The same kernel with something after it, as a signature is.
     #[must_use]
     pub fn followed_by(mut self, after: impl Into<Vec<u8>>) -> Self {

@@ -16,6 +16,7 @@ mod random;
 pub mod rsa;
 pub mod signing;
 mod soundness;
+mod vmlinux;
 
 pub use bzimage::{BzImage, bzimage};
 pub use image::{Image, PeHeader, uki};
@@ -24,6 +25,7 @@ pub use soundness::{
     assert_handed_is_sound, assert_handed_is_sound_for, assert_kernel_is_sound,
     assert_uki_is_sound, assert_verdicts_are_sound,
 };
+pub use vmlinux::{VmlinuxFile, vmlinux};
 
 /// Writes `bytes` at `offset`, over what is there or past the end.
 fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {

@@ -59,6 +59,29 @@ pub fn archive(target: &Target, files: &[(&str, &[u8])]) -> Option<Vec<u8>> {
     Some(archive.bytes)
 }
 
+/// A file at the root of an initrd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootFile<'a> {
+    /// Its name, without a slash.
+    pub name: &'a str,
+    /// Its rights.
+    pub mode: u32,
+    /// What is in it.
+    pub content: &'a [u8],
+}
+
+/// An initrd of `files` and nothing else; `None` where one is longer than 32 bits
+/// can say.
+#[must_use]
+pub fn initrd(files: &[RootFile<'_>]) -> Option<Vec<u8>> {
+    let mut archive = Archive::default();
+    for RootFile { name, mode, content } in files {
+        archive.add(REGULAR | mode, name, content)?;
+    }
+    archive.bytes.extend(TRAILER);
+    Some(archive.bytes)
+}
+
 /// An archive in the making.
 #[derive(Default)]
 struct Archive {
@@ -108,6 +131,23 @@ mod tests {
             digest.map(|byte| format!("{byte:02x}")).concat(),
             "0cff8b063ad7c966c1cc9b5c07a84569ac345b13db240dbc903d2b6389fe07f7"
         );
+    }
+
+    #[test]
+    fn an_initrd_has_its_files_at_the_root() {
+        let file = |name, mode, content| RootFile { name, mode, content };
+        let files = [file("init", 0o755, b"ELF".as_slice()), file("kernel", 0o444, b"MZ....")];
+        let archive = initrd(&files).unwrap();
+        let text = String::from_utf8_lossy(&archive).replace('\0', "_");
+        let records: Vec<_> = text.split("070701").skip(1).collect();
+        let record = |number: usize| {
+            let (fields, rest) = records[number].split_at(104);
+            (&fields[8..16], &fields[48..56], rest)
+        };
+        assert_eq!(record(0), ("000081ed", "00000003", "init__ELF_"));
+        assert_eq!(record(1), ("00008124", "00000006", "kernel____MZ....__"));
+        assert_eq!(record(2).2, "TRAILER!!!____");
+        assert_eq!(records.len(), 3);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub struct Ukivm {
     engine: Kind,
     program: PathBuf,
     arguments: Vec<OsString>,
+    is_direct: bool,
 }
 
 /// What a trial's process says on standard output.
@@ -52,7 +53,13 @@ impl Ukivm {
     /// it adds what makes a trial of it.
     #[must_use]
     pub fn new(engine: Kind, program: PathBuf, arguments: Vec<OsString>) -> Self {
-        Self { engine, program, arguments }
+        Self { engine, program, arguments, is_direct: false }
+    }
+
+    /// The same with `--handoff direct`, as an arm of its own.
+    #[must_use]
+    pub fn direct(self) -> Self {
+        Self { is_direct: true, ..self }
     }
 
     fn arguments(&self, request: &Request<'_>) -> Vec<OsString> {
@@ -61,13 +68,14 @@ impl Ukivm {
         let mut image = OsString::from("--trial=");
         image.push(&request.subject.image);
         let engine = format!("--trial-engine={}", self.engine).into();
-        command.into_iter().chain([image, engine]).chain(own).collect()
+        let direct = self.is_direct.then(|| "--trial-direct".into());
+        command.into_iter().chain([image, engine]).chain(direct).chain(own).collect()
     }
 }
 
 impl Arm for Ukivm {
     fn name(&self) -> &'static str {
-        "ukivm"
+        if self.is_direct { "direct" } else { "ukivm" }
     }
 
     fn engine(&self) -> Kind {
@@ -104,11 +112,12 @@ impl Arm for Ukivm {
 }
 
 /// What a milestone is the end of.
-const PHASES: [(Milestone, Phase); 14] = [
+const PHASES: [(Milestone, Phase); 15] = [
     (Milestone::ProcessStart, Phase::Start),
     (Milestone::FilesOpened, Phase::Open),
     (Milestone::ImageParsed, Phase::Parse),
     (Milestone::EngineChosen, Phase::Engine),
+    (Milestone::KernelUnpacked, Phase::Unpack),
     (Milestone::SourcesDigested, Phase::Digest),
     (Milestone::Planned, Phase::Plan),
     (Milestone::VmCreated, Phase::Vm),
@@ -149,7 +158,7 @@ impl Told {
             trial = match at {
                 Some(at) if beside => trial.reached_since(Phase::Plan, phase, at),
                 Some(at) => trial.reached(phase, at),
-                None if matches!(phase, Phase::Digest | Phase::Verify) => trial,
+                None if matches!(phase, Phase::Unpack | Phase::Digest | Phase::Verify) => trial,
                 None => trial.without(phase, milestone.reason_unseen(true)),
             };
         }

@@ -3,7 +3,10 @@
 use std::env;
 
 use crate::{
-    bench::arm::{Arm, Ukivm},
+    bench::{
+        arm::{Arm, Ukivm},
+        arms::{CloudHypervisor, Firecracker, Firmware, Qemu},
+    },
     cli::{ArmOption, BenchOptions},
     engine::Kind,
     error::Error,
@@ -21,11 +24,16 @@ pub(super) fn arms(options: &BenchOptions, engine: Kind) -> Result<Vec<Box<dyn A
 }
 
 fn make(arm: ArmOption, engine: Kind) -> Result<Box<dyn Arm>, Error> {
-    match arm {
-        ArmOption::Ukivm => {
-            let program = env::current_exe()
-                .map_err(|source| Error::Host { what: "can't find this program", source })?;
-            Ok(Box::new(Ukivm::new(engine, program, env::args_os().skip(1).collect())))
-        }
-    }
+    let program = env::current_exe()
+        .map_err(|source| Error::Host { what: "can't find this program", source })?;
+    let own = Ukivm::new(engine, program, env::args_os().skip(1).collect());
+    let other: Box<dyn Arm> = match arm {
+        ArmOption::Ukivm => Box::new(own),
+        ArmOption::Direct => Box::new(own.direct()),
+        ArmOption::Firmware => Box::new(Firmware { engine }),
+        ArmOption::Qemu => Box::new(Qemu { engine }),
+        ArmOption::Firecracker => Box::new(Firecracker { engine }),
+        ArmOption::CloudHypervisor => Box::new(CloudHypervisor { engine }),
+    };
+    Ok(other)
 }

@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use crate::{
     bench::{Until, arm::Told, clock, count},
-    cli::{BenchOptions, EngineOption, JobOptions},
+    cli::{BenchOptions, EngineOption, HandoffOption, JobOptions},
     commands::{print, warn},
     engine::{self, Engine, Kind, Load, tcg::Counted},
     error::Error,
@@ -31,6 +31,9 @@ pub(super) fn run(
     if options.count {
         job_options.rng_seed.get_or_insert(count::SEED);
     }
+    if options.trial_direct {
+        job_options.handoff = HandoffOption::Direct;
+    }
     let machine = job::machine(&job_options)?;
     let job = Job::open(&job_options, &mut |milestone| timeline.note(milestone))?;
     let engine = Engine::choose(match engine {
@@ -40,7 +43,12 @@ pub(super) fn run(
     timeline.note(Milestone::EngineChosen);
     let note = &mut |milestone| timeline.note(milestone);
     let planned = job.plan(&engine.kind.equip(machine), job_options.digest, note)?;
-    warn(&planned.warnings);
+    warn(&planned);
+    if options.trial_direct
+        && let Some(why) = planned.not_direct
+    {
+        return Err(Error::NotDirect { path: job_options.image, source: why });
+    }
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
     let watch = Watch::new(policy(options.until.into()));

@@ -2,10 +2,10 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::mpsc::Sender,
+    sync::{Arc, mpsc::Sender},
 };
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     messages::say,
     news::News,
     session::Record,
+    signals::Signals,
     verdict::{formats, report::Suite},
 };
 
@@ -88,7 +89,12 @@ impl Artefacts {
 
     /// Where a session's console goes. A file that can't be written is said, and
     /// the run goes on.
-    pub(super) fn record(&self, news: Sender<News>, live: bool) -> io::Result<Record> {
+    pub(super) fn record(
+        &self,
+        news: Sender<News>,
+        live: bool,
+        signals: Arc<Signals>,
+    ) -> io::Result<Record> {
         let to_file = |file: &File, name: &'static str| {
             Output::start(file.try_clone()?, move |error| {
                 say(&format!(
@@ -105,7 +111,16 @@ impl Artefacts {
             raw.push(Output::start(io::stderr(), |_| {})?);
         }
         let text = self.text.as_ref().map(|file| to_file(file, SERIAL_TXT)).transpose()?;
-        Ok(Record { raw, text, news: Some(news) })
+        Ok(Record { raw, text, news: Some(news), signals: Some(signals) })
+    }
+
+    /// Adds an event that nobody else tells of.
+    pub(super) fn note(&self, news: &News) {
+        if let Some(mut file) = self.events.as_ref() {
+            let line = serde_json::to_string(news).unwrap_or_default() + "\n";
+            // That it can't be written was said, or will be of the results.
+            file.write_all(line.as_bytes()).ok();
+        }
     }
 
     /// Writes the results. What can't be written is said, and the verdict stands.

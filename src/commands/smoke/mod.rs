@@ -1,22 +1,25 @@
 //! `ukivm smoke`: boots UKIs and gives a verdict that needs proof.
 
 mod artefacts;
+mod interruptible;
 mod live;
 mod many;
 mod one;
 mod policy;
+mod pool;
 
 use std::{
     env,
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use self::{artefacts::Artefacts, live::Show, one::One};
+use self::{artefacts::Artefacts, interruptible::patiently, live::Show, one::One};
 use crate::{
     cli::{Format, SmokeOptions},
     commands::print,
@@ -24,43 +27,57 @@ use crate::{
     digest::hex,
     error::Error,
     messages::say,
+    signals::Signals,
     verdict::{
         formats::{self, Style},
-        report::{Report, Suite},
+        report::Suite,
     },
 };
 
 /// Runs the job and gives the exit status.
 pub fn run(options: &SmokeOptions, start: Instant) -> Result<u8, Error> {
-    // What is wrong with the command line is said before anything is booted.
-    let policy = policy::read(options)?;
+    let host = |what| move |source| Error::Host { what, source };
+    // From here on they leave a report.
+    let signals = Arc::new(Signals::catch().map_err(host("can't catch signals"))?);
     let images = images(options);
-    if let Some(part) = options.matrix.part {
-        let image = images.get(part).unwrap_or(&options.job.image);
-        many::end_with_parent(options.matrix.part_of);
-        let artefacts = Artefacts::prepare(options.matrix.part_output.as_deref(), &images)?;
-        let report = One { options, image, start, artefacts: &artefacts, show: Show::NOTHING };
-        let report = report.boot(policy);
-        artefacts.write(&Suite::new(vec![(report.image.clone(), vec![report.clone()])]));
-        return print(&json(&report)).map(|()| report.exit_status);
+    let job = (start, signals);
+    if options.matrix.part.is_some() {
+        return part(options, &images, job);
     }
     let wanted = sharded(options, images.len())?;
-    let suite = if wanted.len() == 1 && options.matrix.repeat == 1 {
-        single(options, &images, wanted.first().copied().unwrap_or_default(), (policy, start))?
-    } else {
-        many::boot(options, &images, &wanted)?
+    let suite = match wanted.as_slice() {
+        [image] if options.matrix.repeat == 1 => single(options, &images, *image, job)?,
+        wanted => many::boot(options, &images, wanted, &job.1)?,
     };
     give(options, &suite)?;
     Ok(suite.exit_status)
+}
+
+/// One run of several, in a process of its own.
+fn part(
+    options: &SmokeOptions,
+    images: &[PathBuf],
+    (start, signals): (Instant, Arc<Signals>),
+) -> Result<u8, Error> {
+    many::end_with_parent(options.matrix.part_of);
+    let number = options.matrix.part.unwrap_or_default();
+    let image = images.get(number).unwrap_or(&options.job.image).clone();
+    let artefacts = Artefacts::prepare(options.matrix.part_output.as_deref(), images)?;
+    let job = (start, Arc::clone(&signals));
+    let one = One::new(options.clone(), image, job, artefacts, Show::NOTHING);
+    let (report, one) = one.boot();
+    one.artefacts.write(&Suite::new(vec![(report.image.clone(), vec![report.clone()])]));
+    signals.let_through();
+    print_all(report.exit_status, json(&report)).map(|()| report.exit_status)
 }
 
 fn single(
     options: &SmokeOptions,
     images: &[PathBuf],
     wanted: usize,
-    (policy, start): (crate::verdict::Policy, Instant),
+    (start, signals): (Instant, Arc<Signals>),
 ) -> Result<Suite, Error> {
-    let image = images.get(wanted).unwrap_or(&options.job.image);
+    let image = images.get(wanted).unwrap_or(&options.job.image).clone();
     let artefacts = Artefacts::prepare(options.output.as_deref(), images)?;
     let show = Show {
         milestones: options.format == Format::Human,
@@ -69,12 +86,12 @@ fn single(
             && !options.live
             && is_terminal(&std::io::stderr()),
     };
-    let report = One { options, image, start, artefacts: &artefacts, show }.boot(policy);
-    if options.format == Format::Human {
-        print(&formats::human(&report, style()))?;
-    }
+    let job = (start, Arc::clone(&signals));
+    let (report, one) = One::new(options.clone(), image, job, artefacts, show).boot();
     let suite = Suite::new(vec![(report.image.clone(), vec![report])]);
-    artefacts.write(&suite);
+    one.artefacts.write(&suite);
+    // Who reads what is printed may keep us waiting.
+    signals.let_through();
     Ok(suite)
 }
 
@@ -100,8 +117,7 @@ fn sharded(options: &SmokeOptions, images: usize) -> Result<Vec<usize>, Error> {
 fn give(options: &SmokeOptions, suite: &Suite) -> Result<(), Error> {
     let text = match options.format {
         Format::Human if suite.runs().count() > 1 => formats::suite_summary(suite, style()),
-        // A single run has been told already.
-        Format::Human => String::new(),
+        Format::Human => suite.runs().map(|report| formats::human(report, style())).collect(),
         Format::Json => match suite.images.as_slice() {
             [image] if image.runs.len() == 1 => image.runs.first().map(json).unwrap_or_default(),
             _ => json(suite),
@@ -113,7 +129,12 @@ fn give(options: &SmokeOptions, suite: &Suite) -> Result<(), Error> {
             formats::github(suite, &token())
         }
     };
-    print(&text)
+    print_all(suite.exit_status, text)
+}
+
+/// Prints the result.
+fn print_all(exit_status: u8, text: String) -> Result<(), Error> {
+    patiently(exit_status, move || print(&text)).unwrap_or(Ok(()))
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -147,12 +168,4 @@ fn token() -> String {
 fn style() -> Style {
     let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if is_terminal(&std::io::stdout()) && !unwanted { Style::Coloured } else { Style::Plain }
-}
-
-/// Tells a run as it is over, among several.
-fn tell(options: &SmokeOptions, report: &Report) {
-    if options.format == Format::Human {
-        // Nobody may be listening; the verdict is in the exit status too.
-        print(&formats::human(report, style())).ok();
-    }
 }

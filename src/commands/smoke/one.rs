@@ -1,9 +1,18 @@
 //! One run.
 
-use std::{fs, io, path::Path, time::Instant};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use super::{
     artefacts::Artefacts,
+    interruptible::{Stopped, interruptible},
     live::{self, Show},
     policy,
 };
@@ -15,24 +24,32 @@ use crate::{
     exit,
     job::{self, Job},
     messages::{chain, say},
-    outcome::{End, Outcome},
+    news::News,
+    outcome::{End, Outcome, Signal},
     session::{Finished, Limits, Milestone, Session},
+    signals::Signals,
     symbols::SystemMap,
     timeline::{Timeline, micros},
     verdict::{
-        Ending, Policy, Watch, conclude,
+        Ending, Watch, conclude,
         report::{Report, Result as Word, Run},
     },
 };
 
+/// How long the report of a guest that has ended may take once a signal has come.
+const REPORT_MAX: Duration = Duration::from_secs(5);
+
 /// What a run needs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct One<'a> {
-    pub(super) options: &'a SmokeOptions,
-    pub(super) image: &'a Path,
+#[derive(Debug)]
+pub(super) struct One {
+    pub(super) options: SmokeOptions,
+    pub(super) image: PathBuf,
     pub(super) start: Instant,
-    pub(super) artefacts: &'a Artefacts,
+    pub(super) artefacts: Artefacts,
     pub(super) show: Show,
+    pub(super) signals: Arc<Signals>,
+    /// A guest has ended: what is left is to tell.
+    has_run: AtomicBool,
 }
 
 /// A guest that has ended for good.
@@ -43,23 +60,58 @@ struct Ended {
     restarts: u32,
 }
 
-impl One<'_> {
-    /// Boots the UKI. There is always a report, also where nothing was booted.
-    pub(super) fn boot(&self, policy: Policy) -> Report {
-        self.try_boot(policy).unwrap_or_else(|error| {
-            say(&chain(&error));
-            let image = self.image.display().to_string();
-            let status = error.exit_status();
-            let mut report = Report::without_run(image, Word::Error, status, chain(&error));
-            report.next_step = error.hint();
-            report.duration_us = micros(self.start.elapsed());
-            report
-        })
+impl One {
+    pub(super) fn new(
+        options: SmokeOptions,
+        image: PathBuf,
+        (start, signals): (Instant, Arc<Signals>),
+        artefacts: Artefacts,
+        show: Show,
+    ) -> Self {
+        Self { options, image, start, artefacts, show, signals, has_run: AtomicBool::new(false) }
     }
 
-    fn try_boot(&self, mut policy: Policy) -> Result<Report, Error> {
+    /// Boots the UKI. There is always a report, also where nothing was booted, and
+    /// where a signal came while no guest ran.
+    pub(super) fn boot(self) -> (Report, Arc<Self>) {
+        let one = Arc::new(self);
+        let worker = Arc::clone(&one);
+        let work = move || worker.boot_or_say();
+        let has_run = || one.has_run.load(Ordering::Acquire);
+        let patience = || if has_run() { REPORT_MAX } else { Duration::ZERO };
+        let report = match interruptible(&one.signals, patience, work) {
+            Ok(report) => report,
+            Err(Stopped::By(signal)) => one.interrupted(signal),
+            Err(Stopped::NoThread(source)) => {
+                one.failed(&Error::Host { what: "can't start a thread", source })
+            }
+        };
+        (report, one)
+    }
+
+    fn interrupted(&self, signal: Signal) -> Report {
+        let at_us = micros(self.start.elapsed());
+        self.artefacts.note(&News::End { outcome: End::Interrupted { signal }, at_us });
+        let image = self.image.display().to_string();
+        Report { duration_us: at_us, ..Report::interrupted(image, signal) }
+    }
+
+    fn boot_or_say(&self) -> Report {
+        self.try_boot().unwrap_or_else(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &Error) -> Report {
+        say(&chain(error));
+        let image = self.image.display().to_string();
+        let report = Report::without_run(image, Word::Error, error.exit_status(), chain(error));
+        Report { next_step: error.hint(), duration_us: micros(self.start.elapsed()), ..report }
+    }
+
+    fn try_boot(&self) -> Result<Report, Error> {
+        // What is wrong with the command line is said before anything is booted.
+        let mut policy = policy::read(&self.options)?;
         let mut timeline = Timeline::new(self.start);
-        let options = JobOptions { image: self.image.to_owned(), ..self.options.job.clone() };
+        let options = JobOptions { image: self.image.clone(), ..self.options.job.clone() };
         let machine = job::machine(&options)?;
         let job = Job::open(&options, &mut |milestone| timeline.note(milestone))?;
         let engine = match Engine::choose(self.options.engine) {
@@ -71,11 +123,13 @@ impl One<'_> {
             chosen => chosen?,
         };
         timeline.note(Milestone::EngineChosen);
-        say(&format!("engine {} ({})", engine.kind, engine.reason));
+        if self.options.matrix.part.is_none() {
+            say(&format!("engine {} ({})", engine.kind, engine.reason));
+        }
         crate::commands::tell(&job);
         let note = &mut |milestone| timeline.note(milestone);
         let planned = job.plan(&engine.kind.equip(machine), options.digest, note)?;
-        warn(&planned.warnings);
+        warn(&planned);
         let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
         let load = Load { plan: &planned.plan, files: &job.files, digest };
 
@@ -105,7 +159,8 @@ impl One<'_> {
         };
         let mut restarts = 0;
         let ended = loop {
-            let record = self.artefacts.record(news.clone(), self.show.console);
+            let record =
+                self.artefacts.record(news.clone(), self.show.console, Arc::clone(&self.signals));
             let record = record.map_err(host("can't keep the record"))?;
             let session = Session::watched(record, watch, limits, timeline)
                 .map_err(host("can't set up the console"))?;
@@ -119,6 +174,7 @@ impl One<'_> {
             let again =
                 matches!(outcome.end, End::Reset { .. }) && restarts < self.options.reboot.restarts;
             if !again {
+                self.has_run.store(true, Ordering::Release);
                 break Ended { outcome, timeline, watch, restarts };
             }
             restarts = restarts.saturating_add(1);

@@ -13,6 +13,10 @@
 #![expect(clippy::print_stdout, reason = "that is how cargo is told")]
 #![expect(clippy::wildcard_imports, reason = "every register is an item of its own")]
 
+mod kexec;
+#[path = "../src/kexec.rs"]
+#[expect(unreachable_pub, dead_code, reason = "it is a module of the library too")]
+mod kexec_steps;
 #[path = "../src/machine.rs"]
 #[expect(unreachable_pub, reason = "it is a module of the library too")]
 mod machine;
@@ -24,7 +28,9 @@ use iced_x86::{IcedError, code_asm::CodeAssembler};
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=src/kexec.rs");
     println!("cargo::rerun-if-changed=src/machine.rs");
+    keep("kexec", &kexec::program());
     keep("probe", &probe::code());
 }
 

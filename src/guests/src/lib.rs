@@ -4,6 +4,7 @@
 //! assembler nor a binary file is needed to have it.
 #![forbid(unsafe_code)]
 
+pub mod kexec;
 pub mod machine;
 
 /// The probe: reports over the serial port what a kernel in its place was handed,
@@ -15,3 +16,11 @@ pub mod machine;
 /// `probe: end=`. Apart from [`machine::SCRATCH_END`]'s it writes to no memory, so
 /// all that it was handed stays as it was.
 pub const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe"));
+
+/// A program that does a real kexec, process 1 of a Linux guest: a static ELF file.
+///
+/// It loads `/kernel` by `kexec_file_load(2)`, with `/initrd` if there is such a file
+/// and with the command line that `/cmdline` holds to its last byte, and reboots into
+/// it; [`kexec`] has what it says meanwhile. An initrd of these files and this program
+/// as `/init` is all that the guest needs.
+pub const KEXEC_INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kexec"));

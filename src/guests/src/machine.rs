@@ -7,6 +7,10 @@ pub const SERIAL: u16 = 0x3f8;
 pub const SLEEP_CONTROL: u16 = 0x520;
 /// What powers the machine off, written to [`SLEEP_CONTROL`].
 pub const SLEEP_CONTROL_S5: u8 = 0x34;
+/// I/O port to which a guest writes its own exit status.
+pub const EXIT: u16 = 0xf4;
+/// I/O port to which a guest writes milestones.
+pub const MILESTONE: u16 = 0xf5;
 /// Address of the local APIC.
 pub const LAPIC: u64 = 0xfee0_0000;
 /// Guests write to memory below this address, from 0x1000 on, and to no other.

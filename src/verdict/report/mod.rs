@@ -8,13 +8,15 @@ pub use self::suite::{Image, Overall, Suite};
 use super::{
     conclusion::Conclusion,
     proof::Proof,
+    rules,
     scanner::Finding,
     silence::{self, Hang},
     watch::Watch,
 };
 use crate::{
     engine::Engine,
-    outcome::{End, Outcome},
+    exit,
+    outcome::{End, Outcome, Signal},
     symbols::SystemMap,
     timeline::{GuestMilestone, Milestone, Timeline, micros},
 };
@@ -202,6 +204,17 @@ impl Report {
             last_lines: Vec::new(),
             crash: Vec::new(),
             duration_us: 0,
+        }
+    }
+
+    /// The report where a signal came while no guest ran.
+    #[must_use]
+    pub fn interrupted(image: String, signal: Signal) -> Self {
+        let summary = "interrupted while no guest ran".to_owned();
+        Self {
+            cause: rules::INTERRUPTED.to_owned(),
+            outcome: Some(End::Interrupted { signal }),
+            ..Self::without_run(image, Result::Error, exit::of_signal(signal), summary)
         }
     }
 

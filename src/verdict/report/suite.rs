@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Report, Result, SCHEMA};
+use crate::exit;
 
 /// Runs that belong together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +55,7 @@ impl Overall {
     fn of(runs: &[Report]) -> Self {
         let count = |result| runs.iter().filter(|run| run.result == result).count();
         match (count(Result::Pass), count(Result::Skip)) {
-            (0, skipped) if skipped == runs.len() => Self::Skip,
+            (0, skipped @ 1..) if skipped == runs.len() => Self::Skip,
             (0, _) => Self::Fail,
             (passed, _) if passed == runs.len() => Self::Pass,
             _ => Self::Flaky,
@@ -74,7 +75,8 @@ impl Suite {
         Self {
             schema: SCHEMA,
             ukivm: env!("CARGO_PKG_VERSION").to_owned(),
-            exit_status: statuses.max_by_key(|status| gravity(*status)).unwrap_or(0),
+            // Nothing was booted, and so nothing was proven.
+            exit_status: statuses.max_by_key(|status| gravity(*status)).unwrap_or(exit::BUG),
             passed: count(Overall::Pass),
             failed: count(Overall::Fail),
             flaky: count(Overall::Flaky),
@@ -92,9 +94,8 @@ impl Suite {
 /// Which of two statuses says more: interruptions, errors of ours, then the order
 /// of [`crate::verdict::rules::smoke`]; skipped says more than passed.
 fn gravity(status: u8) -> u8 {
-    use crate::exit;
     match status {
-        exit::INTERRUPTED | exit::TERMINATED | exit::HUNG_UP => 10,
+        _ if exit::is_of_signal(status) => 10,
         exit::USAGE..=exit::SKIPPED if status != exit::SKIPPED => 9,
         exit::ENGINE_FAILURE => 8,
         exit::TRIPLE_FAULT => 7,
@@ -128,6 +129,13 @@ mod tests {
         assert_eq!((none.failed, none.flaky, none.exit_status), (1, 0, 101));
         let some = suite(vec![pass, fail]);
         assert_eq!((some.failed, some.flaky, some.exit_status), (0, 1, 101));
+    }
+
+    #[test]
+    fn nothing_at_all_is_no_success() {
+        assert_eq!(suite(Vec::new()).exit_status, exit::BUG);
+        assert_eq!(suite(Vec::new()).failed, 1);
+        assert_eq!(Suite::new(Vec::new()).exit_status, exit::BUG);
     }
 
     #[test]

@@ -12,10 +12,6 @@ use crate::{
     machine::Machine,
 };
 
-/// The 64-bit entry's offset from the load address. Boot protocol, "64-bit Boot
-/// Protocol".
-const ENTRY_64: u64 = 0x200;
-
 /// PG, NE, ET, MP, PE; AM, WP, TS and EM are cleared.
 const CR0: u64 = 0x8000_0033;
 /// PAE and nothing else.
@@ -62,10 +58,10 @@ const TASK: Segment = Segment {
 /// No local descriptor table.
 const LOCAL_TABLE: Segment = Segment { selector: 0, limit: 0, kind: 2, usable: false, ..TASK };
 
-/// The state for `layout` on `machine`.
-pub(super) fn state(machine: &Machine, layout: &Layout) -> CpuState {
+/// The state for `layout` on `machine`, the first instruction being at `entry`.
+pub(in super::super) fn state(machine: &Machine, layout: &Layout, entry: u64) -> CpuState {
     let registers = Registers {
-        rip: layout.kernel.start().saturating_add(ENTRY_64),
+        rip: entry,
         rsi: layout.params.start(),
         rsp: purgatory::stack_pointer(layout.purgatory),
         rflags: RFLAGS,

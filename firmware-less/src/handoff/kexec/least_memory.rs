@@ -1,6 +1,6 @@
 //! [`least_memory`]: how small a machine may be.
 
-use super::{Error, Kexec, Options, Platform, SEED_LEN};
+use super::{Error, Options, Platform, SEED_LEN, lay_out};
 use crate::{
     handoff::kexec::Flavour,
     kernel::Kernel,
@@ -54,7 +54,7 @@ fn is_for_want_of_room(error: &Error) -> bool {
 fn place(kernel: &Kernel, handed: &Handed, flavour: Flavour, memory: u64) -> Result<(), Error> {
     let machine = Machine::new(memory, 1).expect("a multiple of 2 MiB between the limits");
     let options = Options { flavour, seed: [0; SEED_LEN] };
-    Kexec::new(&machine, Platform::of(&machine), kernel, handed, &options).map(drop)
+    lay_out(&machine, Platform::of(&machine), kernel, handed, &options).map(drop)
 }
 
 #[cfg(test)]

@@ -6,17 +6,18 @@
 //! protected-mode kernel, the initrd. kernel/kexec_file.c,
 //! arch/x86/kernel/kexec-bzimage64.c, arch/x86/kernel/machine_kexec_64.c.
 
-mod cpu;
+pub(super) mod cpu;
 mod error;
 mod least_memory;
-mod params;
-mod placement;
-mod purgatory;
+pub(super) mod params;
+pub(super) mod placement;
+pub(super) mod purgatory;
 
 use std::iter;
 
 use serde::Serialize;
 
+use super::laid_out::{Entered, LaidOut, Subject};
 use crate::{
     acpi,
     e820::MemoryMap,
@@ -24,11 +25,12 @@ use crate::{
     layout,
     machine::{LeafSize, Machine},
     page_tables::{PageTables, Shape},
-    plan::{self, BootPlan, Content, FileSlice, Piece, Placement},
+    plan::{Content, FileSlice, Placement},
     range::{GuestRange, PAGE},
     reset_vector,
     uki::handed::Handed,
 };
+use params::Loader;
 use placement::Request;
 
 pub use error::{Error, Warning};
@@ -43,6 +45,9 @@ const PURGATORY_MIN: u64 = 0x3000;
 const PARAMS_MIN: u64 = 0x3000;
 const KERNEL_MIN: u64 = 0x10_0000;
 const INITRD_MIN: u64 = 0x100_0000;
+/// The 64-bit entry's offset from the load address. Boot protocol, "64-bit Boot
+/// Protocol".
+const ENTRY_64: u64 = 0x200;
 
 /// What kexec takes over from the running system: its memory map and where its
 /// ACPI tables are.
@@ -86,7 +91,8 @@ pub struct Layout {
     pub purgatory: GuestRange,
     /// `boot_params`, command line, `setup_data`.
     pub params: GuestRange,
-    /// The protected-mode kernel and room for it to unpack: `init_size` bytes.
+    /// By kexec the protected-mode kernel and room for it to unpack, `init_size`
+    /// bytes; directly the kernel proper with all that it takes.
     pub kernel: GuestRange,
     /// The initrd.
     pub initrd: Option<GuestRange>,
@@ -94,92 +100,31 @@ pub struct Layout {
     pub page_tables: GuestRange,
 }
 
-/// A hand-off laid out, lacking only the digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kexec {
-    machine: Machine,
+/// Lays out what `handed` says for `machine`.
+pub fn lay_out(
+    machine: &Machine,
     platform: Platform,
-    layout: Layout,
-    /// params, kernel, initrd: in the order in which they are hashed.
-    segments: Vec<Placement>,
-    page_tables: PageTables,
-}
-
-impl Kexec {
-    /// Lays out what `handed` says for `machine`.
-    pub fn new(
-        machine: &Machine,
-        platform: Platform,
-        kernel: &Kernel,
-        handed: &Handed,
-        options: &Options,
-    ) -> Result<Self, Error> {
-        if machine.five_level() && !kernel.allows_five_level() {
-            return Err(Error::NoFiveLevel { xloadflags: kernel.xloadflags() });
-        }
-        check_cmdline(handed, kernel)?;
-        let page_tables = identity_map(machine, &platform.memory_map)?;
-        let initrd_len = handed.initrd_len();
-        let map = &platform.memory_map;
-        let requests = requests(kernel, handed.cmdline_len(), initrd_len);
-        let layout = lay_out(map, options.flavour, requests, page_tables.range())?;
-        let inputs = params::Inputs {
-            kernel,
-            cmdline: &handed.cmdline,
-            cmdline_len: handed.cmdline_len(),
-            initrd: layout.initrd.map_or((0, 0), |range| (range.start(), initrd_len)),
-            memory_map: map,
-            rsdp: platform.rsdp,
-            seed: options.seed,
-        };
-        let segments = segments(&layout, handed, &inputs);
-        Ok(Self { machine: machine.clone(), platform, layout, segments, page_tables })
+    kernel: &Kernel,
+    handed: &Handed,
+    options: &Options,
+) -> Result<LaidOut, Error> {
+    if machine.five_level() && !kernel.allows_five_level() {
+        return Err(Error::NoFiveLevel { xloadflags: kernel.xloadflags() });
     }
-
-    /// Where everything goes.
-    #[must_use]
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// What the digest covers, in order: the whole range of each, content first
-    /// and zeros up to its end.
-    #[must_use]
-    pub fn digested(&self) -> &[Placement] {
-        &self.segments
-    }
-
-    /// What a real kexec would not have done.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<Warning> {
-        let segments = self.segments.iter().map(|segment| segment.range.len());
-        let total = segments.fold(self.layout.purgatory.len(), u64::saturating_add);
-        let memory = self.machine.memory();
-        let over = total > memory.div_euclid(2);
-        over.then_some(Warning::OverHalfOfRam { total, memory }).into_iter().collect()
-    }
-
-    /// The plan. With a `digest` of [`Kexec::digested`] purgatory's table names
-    /// the regions; without, it names none and holds the digest of nothing, as
-    /// after a kexec that skips the check.
-    pub fn plan(self, digest: Option<[u8; 32]>) -> Result<BootPlan, plan::Error> {
-        let regions: Vec<GuestRange> = match digest {
-            Some(_) => self.segments.iter().map(|segment| segment.range).collect(),
-            None => Vec::new(),
-        };
-        let at = self.layout.purgatory;
-        let contents = purgatory::contents(at, &regions, &digest.unwrap_or(DIGEST_OF_NOTHING));
-        let mut placements = self.segments;
-        placements.push(Placement::of_bytes("purgatory", at, contents));
-        placements.push(Placement::of_bytes(
-            "page tables",
-            self.layout.page_tables,
-            self.page_tables.bytes,
-        ));
-        placements.extend(self.platform.firmware);
-        let cpu = cpu::state(&self.machine, &self.layout);
-        BootPlan::new(self.machine, self.platform.memory_map, placements, cpu)
-    }
+    check_cmdline(handed, kernel)?;
+    let page_tables = identity_map(machine, &platform.memory_map)?;
+    let map = &platform.memory_map;
+    let requests = requests(kernel, handed.cmdline_len(), handed.initrd_len());
+    let layout = place(map, options.flavour, requests, page_tables.range())?;
+    // To the end of `.linux`: a certificate that was appended is loaded too.
+    let kernel_file = FileSlice { file: handed.kernel.file, range: kernel.protected_mode() };
+    let entered = Entered {
+        content: Content::File(kernel_file),
+        entry: layout.kernel.start().saturating_add(ENTRY_64),
+        loader: Loader::KEXEC,
+    };
+    let subject = Subject { kernel, handed, seed: options.seed };
+    Ok(LaidOut::new((machine, platform), layout, page_tables, subject, entered))
 }
 
 /// Whether `kernel` can be handed that command line, its padding included.
@@ -197,7 +142,7 @@ pub fn check_cmdline(handed: &Handed, kernel: &Kernel) -> Result<(), Error> {
     Ok(())
 }
 
-fn identity_map(machine: &Machine, map: &MemoryMap) -> Result<PageTables, Error> {
+pub(super) fn identity_map(machine: &Machine, map: &MemoryMap) -> Result<PageTables, Error> {
     let shape = Shape { leaf_size: machine.leaf_size(), five_level: machine.five_level() };
     let room = layout::PAGE_TABLES_END_MAX.saturating_sub(layout::PAGE_TABLES);
     // A page directory for each GiB: known before a single entry is made.
@@ -216,7 +161,11 @@ fn identity_map(machine: &Machine, map: &MemoryMap) -> Result<PageTables, Error>
 }
 
 /// The four requests, in the order in which kexec makes them.
-fn requests(kernel: &Kernel, cmdline_len: u64, initrd_len: u64) -> [(&'static str, Request); 4] {
+pub(super) fn requests(
+    kernel: &Kernel,
+    cmdline_len: u64,
+    initrd_len: u64,
+) -> [(&'static str, Request); 4] {
     let params_len = params::Offsets::of(cmdline_len).map_or(u64::MAX, |offsets| offsets.end);
     let min = KERNEL_MIN.max(kernel.pref_address());
     [
@@ -227,20 +176,14 @@ fn requests(kernel: &Kernel, cmdline_len: u64, initrd_len: u64) -> [(&'static st
     ]
 }
 
-fn lay_out(
+fn place(
     map: &MemoryMap,
     flavour: Flavour,
     requests: [(&'static str, Request); 4],
     page_tables: GuestRange,
 ) -> Result<Layout, Error> {
     let mut taken: Vec<GuestRange> = Vec::with_capacity(requests.len());
-    let mut next = |(name, request): (&'static str, Request)| {
-        let no_room =
-            Error::NoRoom { name, len: request.len, align: request.align, min: request.min };
-        let range = placement::place(map, flavour, &taken, request).ok_or(no_room)?;
-        taken.push(range);
-        Ok(range)
-    };
+    let mut next = |request| next(map, flavour, &mut taken, request);
     let [purgatory, params, kernel, initrd] = requests;
     Ok(Layout {
         purgatory: next(purgatory)?,
@@ -252,27 +195,17 @@ fn lay_out(
     })
 }
 
-/// params, kernel and initrd with their contents.
-fn segments(layout: &Layout, handed: &Handed, inputs: &params::Inputs<'_>) -> Vec<Placement> {
-    let offsets = params::Offsets::of(inputs.cmdline_len);
-    let params = offsets.map(|offsets| params::buffer(layout.params.start(), offsets, inputs));
-    // To the end of `.linux`: a certificate that was appended is loaded too.
-    let kernel = FileSlice { file: handed.kernel.file, range: inputs.kernel.protected_mode() };
-    let initrd = layout.initrd.map(|range| Placement {
-        name: "initrd",
-        range,
-        pieces: handed.initrd_pieces(),
-    });
-    let mut segments = vec![
-        Placement::of_bytes("params", layout.params, params.unwrap_or_default()),
-        Placement {
-            name: "kernel",
-            range: layout.kernel,
-            pieces: vec![Piece { offset: 0, content: Content::File(kernel) }],
-        },
-    ];
-    segments.extend(initrd);
-    segments
+/// Places what is requested clear of what is `taken`, and takes it.
+pub(super) fn next(
+    map: &MemoryMap,
+    flavour: Flavour,
+    taken: &mut Vec<GuestRange>,
+    (name, request): (&'static str, Request),
+) -> Result<GuestRange, Error> {
+    let no_room = Error::NoRoom { name, len: request.len, align: request.align, min: request.min };
+    let range = placement::place(map, flavour, taken, request).ok_or(no_room)?;
+    taken.push(range);
+    Ok(range)
 }
 
 #[cfg(test)]

@@ -14,8 +14,19 @@ use crate::{
 /// What kexec keeps free behind every command line for `elfcorehdr=0x…`
 /// (`MAX_ELFCOREHDR_STR_LEN`), and takes off the kernel's limit.
 pub const ELFCOREHDR_SLOT: u64 = 30;
-/// `type_of_loader` of kexec.
-const LOADER_KEXEC: u8 = 0xd << 4;
+/// What `boot_params` says of who loaded the kernel. Read by the kernel only: the
+/// protocol calls these "write" fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Loader {
+    pub(in super::super) type_of_loader: u8,
+    pub(in super::super) loadflags: u8,
+}
+
+impl Loader {
+    /// kexec, which drops `LOADED_HIGH`: only the real-mode code reads that.
+    pub(super) const KEXEC: Self = Self { type_of_loader: 0xd << 4, loadflags: 0 };
+}
+
 /// The size of the EFI setup_data node that is reserved though unused:
 /// 16 bytes of header, 96 of `struct efi_setup_data`.
 const EFI_SLOT: u64 = 16 + 96;
@@ -31,16 +42,16 @@ const SETUP_HEADER: usize = 0x1f1;
 
 /// Offsets in the params buffer; they depend on the command line's length alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Offsets {
-    pub(super) cmdline: u64,
-    pub(super) seed_node: u64,
-    pub(super) end: u64,
+pub(in super::super) struct Offsets {
+    pub(in super::super) cmdline: u64,
+    pub(in super::super) seed_node: u64,
+    pub(in super::super) end: u64,
 }
 
 impl Offsets {
     /// The offsets for a command line of `len` bytes without its NUL;
     /// `None` past 2⁶⁴.
-    pub(super) fn of(len: u64) -> Option<Self> {
+    pub(in super::super) fn of(len: u64) -> Option<Self> {
         let cmdline_end = PAGE.checked_add(len)?.checked_add(1 + ELFCOREHDR_SLOT)?;
         // The EFI runtime map, of no bytes, begins here; its setup_data follows.
         let efi_map = cmdline_end.checked_next_multiple_of(16)?;
@@ -51,20 +62,21 @@ impl Offsets {
 
 /// What goes into the buffer.
 #[derive(Debug)]
-pub(super) struct Inputs<'a> {
-    pub(super) kernel: &'a Kernel,
-    pub(super) cmdline: &'a [u8],
+pub(in super::super) struct Inputs<'a> {
+    pub(in super::super) kernel: &'a Kernel,
+    pub(in super::super) loader: Loader,
+    pub(in super::super) cmdline: &'a [u8],
     /// Its length with its padding, one NUL not counted.
-    pub(super) cmdline_len: u64,
+    pub(in super::super) cmdline_len: u64,
     /// Guest address and length in bytes, both 0 for none.
-    pub(super) initrd: (u64, u64),
-    pub(super) memory_map: &'a MemoryMap,
-    pub(super) rsdp: u64,
-    pub(super) seed: [u8; SEED_LEN],
+    pub(in super::super) initrd: (u64, u64),
+    pub(in super::super) memory_map: &'a MemoryMap,
+    pub(in super::super) rsdp: u64,
+    pub(in super::super) seed: [u8; SEED_LEN],
 }
 
 /// The buffer's bytes, to be placed at `at`.
-pub(super) fn buffer(at: u64, offsets: Offsets, inputs: &Inputs<'_>) -> Vec<u8> {
+pub(in super::super) fn buffer(at: u64, offsets: Offsets, inputs: &Inputs<'_>) -> Vec<u8> {
     let cmdline_at = at.saturating_add(offsets.cmdline);
     let seed_at = at.saturating_add(offsets.seed_node);
     let mut bytes = boot_params_of(inputs, cmdline_at, seed_at).as_slice().to_vec();
@@ -82,10 +94,8 @@ fn boot_params_of(inputs: &Inputs<'_>, cmdline_at: u64, seed_at: u64) -> boot_pa
     for (to, from) in page.as_mut_slice().iter_mut().skip(SETUP_HEADER).zip(header) {
         *to = *from;
     }
-    // Read by the kernel only: the protocol calls these "write" fields.
-    page.hdr.type_of_loader = LOADER_KEXEC;
-    // kexec drops LOADED_HIGH, which only the real-mode code reads.
-    page.hdr.loadflags = 0;
+    page.hdr.type_of_loader = inputs.loader.type_of_loader;
+    page.hdr.loadflags = inputs.loader.loadflags;
     (page.hdr.ramdisk_image, page.ext_ramdisk_image) = halves(inputs.initrd.0);
     (page.hdr.ramdisk_size, page.ext_ramdisk_size) = halves(inputs.initrd.1);
     (page.hdr.cmd_line_ptr, page.ext_cmd_line_ptr) = halves(cmdline_at);

@@ -25,25 +25,25 @@ pub enum Flavour {
 
 /// What is asked of a hole: kexec's `kexec_buf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(in super::super) struct Request {
     /// Bytes needed, rounded up to whole pages by [`Request::memsz`].
-    pub(super) len: u64,
+    pub(in super::super) len: u64,
     /// Alignment, at least a page.
-    pub(super) align: u64,
+    pub(in super::super) align: u64,
     /// The lowest start.
-    pub(super) min: u64,
+    pub(in super::super) min: u64,
 }
 
 impl Request {
     /// The bytes a segment takes: `len` in whole pages.
-    pub(super) fn memsz(self) -> Option<u64> {
+    pub(in super::super) fn memsz(self) -> Option<u64> {
         align_up(self.len, PAGE)
     }
 }
 
 /// The highest hole for `request` in the first resource that has one, clear of
 /// everything in `taken`; `None` if there is none.
-pub(super) fn place(
+pub(in super::super) fn place(
     map: &MemoryMap,
     flavour: Flavour,
     taken: &[GuestRange],

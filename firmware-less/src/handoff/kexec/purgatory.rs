@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Bytes of the segment, `.bss` included.
-pub(super) const LEN: u64 = 0x5000;
+pub(in super::super) const LEN: u64 = 0x5000;
 /// The GDT, four entries. arch/x86/purgatory/entry64.S.
 const GDT: u64 = 0x1770;
 const GDT_LEN: u16 = 4 * 8;
@@ -30,9 +30,9 @@ pub const DIGEST_OF_NOTHING: [u8; 32] = [
 ];
 
 /// The flat 64-bit code segment, `__BOOT_CS`, marked accessed as silicon does.
-pub(super) const CODE_DESCRIPTOR: u64 = 0x00af_9b00_0000_ffff;
+pub(in super::super) const CODE_DESCRIPTOR: u64 = 0x00af_9b00_0000_ffff;
 /// The flat data segment, `__BOOT_DS`, likewise.
-pub(super) const DATA_DESCRIPTOR: u64 = 0x00cf_9300_0000_ffff;
+pub(in super::super) const DATA_DESCRIPTOR: u64 = 0x00cf_9300_0000_ffff;
 
 const _: () = {
     assert!(GDT + GDT_LEN as u64 <= STACK_END - 0x1000, "the GDT lies below the stack");
@@ -41,17 +41,21 @@ const _: () = {
 };
 
 /// The GDT register for a purgatory at `at`.
-pub(super) fn gdtr(at: GuestRange) -> DescriptorTable {
+pub(in super::super) fn gdtr(at: GuestRange) -> DescriptorTable {
     DescriptorTable { base: at.start().saturating_add(GDT), limit: GDT_LEN.saturating_sub(1) }
 }
 
 /// The stack pointer for a purgatory at `at`.
-pub(super) fn stack_pointer(at: GuestRange) -> u64 {
+pub(in super::super) fn stack_pointer(at: GuestRange) -> u64 {
     at.start().saturating_add(STACK_END)
 }
 
 /// The segment's bytes, placed at `at`: the GDT, and `digest` over `regions`.
-pub(super) fn contents(at: GuestRange, regions: &[GuestRange], digest: &[u8; 32]) -> Vec<u8> {
+pub(in super::super) fn contents(
+    at: GuestRange,
+    regions: &[GuestRange],
+    digest: &[u8; 32],
+) -> Vec<u8> {
     let mut bytes = vec![0; index(SHA_DIGEST).saturating_add(digest.len())];
     write(&mut bytes, GDT, &gdt(at));
     write(&mut bytes, SHA_REGIONS, &region_table(regions));

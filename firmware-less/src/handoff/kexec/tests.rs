@@ -86,9 +86,9 @@ fn options(flavour: Flavour) -> Options {
     Options { flavour, seed: SEED }
 }
 
-fn measured(flavour: Flavour) -> Kexec {
+fn measured(flavour: Flavour) -> LaidOut {
     let handed = handed("console=ttyS0 probe=1", 0x3_0d8d);
-    Kexec::new(&machine(), measured_platform(), &kernel(), &handed, &options(flavour)).unwrap()
+    lay_out(&machine(), measured_platform(), &kernel(), &handed, &options(flavour)).unwrap()
 }
 
 /// A placement's bytes as they will be in memory, from its start.
@@ -177,8 +177,8 @@ fn registers_point_where_purgatory_leaves_them() {
     assert_eq!((cpu.cr0, cpu.cr4, cpu.efer), (0x8000_0033, 0x20, 0xd01));
 }
 
-fn on_own_machine(machine: &Machine, handed: &Handed) -> Result<Kexec, Error> {
-    Kexec::new(machine, Platform::of(machine), &kernel(), handed, &options(Flavour::Modern))
+fn on_own_machine(machine: &Machine, handed: &Handed) -> Result<LaidOut, Error> {
+    lay_out(machine, Platform::of(machine), &kernel(), handed, &options(Flavour::Modern))
 }
 
 #[test]
@@ -189,8 +189,7 @@ fn nothing_lies_in_the_window_into_which_the_kernel_unpacks_itself() {
                 let machine = Machine::new(mib << 20, 1).unwrap();
                 let handed = handed("quiet", initrd_len);
                 let options = options(flavour);
-                let kexec =
-                    Kexec::new(&machine, Platform::of(&machine), &kernel(), &handed, &options);
+                let kexec = lay_out(&machine, Platform::of(&machine), &kernel(), &handed, &options);
                 let kernel = kexec.as_ref().unwrap().layout().kernel;
                 assert!(kernel.len() >= 0x3c3_b000);
                 // `BootPlan::new` refuses every overlap.
@@ -278,7 +277,7 @@ fn five_levels_need_a_kernel_that_allows_them() {
     image[0x236] = 0x1f;
     let old = Kernel::read(&image, FileRange::first(KERNEL_LEN)).unwrap();
     let refused =
-        Kexec::new(&five, Platform::of(&five), &old, &handed("", 0), &options(Flavour::Modern));
+        lay_out(&five, Platform::of(&five), &old, &handed("", 0), &options(Flavour::Modern));
     assert_eq!(refused.unwrap_err(), Error::NoFiveLevel { xloadflags: 0x1f });
 }
 

@@ -148,7 +148,7 @@ fn state(machine: &Machine) -> CpuState {
         initrd: None,
         page_tables: range(layout::PAGE_TABLES),
     };
-    cpu::state(machine, &layout)
+    cpu::state(machine, &layout, layout.kernel.start() + ENTRY_64)
 }
 
 #[test]

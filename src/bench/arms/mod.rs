@@ -1,0 +1,34 @@
+//! The ways that are not ukivm's own to boot a UKI.
+//!
+//! Each gives another program the kernel, initrd and command line that ukivm would
+//! hand over, or the UKI itself, and listens to the guest's serial port on that
+//! program's standard output. What it can tell apart from there are its phases; what
+//! a guest prints is held against what was to be booted.
+
+mod cloud_hypervisor;
+mod console;
+mod firecracker;
+mod firmware;
+mod judge;
+mod parts;
+mod peer;
+mod program;
+mod qemu;
+mod scratch;
+
+pub use self::{
+    cloud_hypervisor::CloudHypervisor, firecracker::Firecracker, firmware::Firmware, qemu::Qemu,
+};
+use super::arm::Arm;
+use crate::engine::Kind;
+
+/// Every other way, where guests are run by `engine`.
+#[must_use]
+pub fn others(engine: Kind) -> Vec<Box<dyn Arm>> {
+    vec![
+        Box::new(Firmware { engine }),
+        Box::new(Qemu { engine }),
+        Box::new(Firecracker { engine }),
+        Box::new(CloudHypervisor { engine }),
+    ]
+}

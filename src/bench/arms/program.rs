@@ -1,0 +1,192 @@
+//! Another program that boots a guest, run once, with its console on standard output.
+
+use std::{
+    ffi::OsString,
+    io::{self, PipeReader, Read as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{console::Console, parts::Inherited};
+use crate::{
+    bench::arm::{Error, Request},
+    child::{Child, Standard, Text},
+    verdict::MarkName,
+};
+
+/// How long a program may take to end once its guest has.
+const LEAVE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the trial is still wanted.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A program with its arguments.
+#[derive(Debug)]
+pub(super) struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    files: Vec<OwnedFd>,
+}
+
+/// What was seen of a run.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// What the guest said.
+    pub(super) console: Console,
+    /// When the guest had ended.
+    pub(super) end: Duration,
+    /// How, in a word or two.
+    pub(super) how: &'static str,
+}
+
+impl Program {
+    /// The program at `path`, without arguments yet.
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), arguments: Vec::new(), files: Vec::new() }
+    }
+
+    /// One more argument.
+    pub(super) fn arg(&mut self, argument: impl Into<OsString>) -> &mut Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// More arguments.
+    pub(super) fn args<T: Into<OsString>>(
+        &mut self,
+        arguments: impl IntoIterator<Item = T>,
+    ) -> &mut Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// One more file that it inherits; its path there.
+    pub(super) fn inherit(&mut self, file: Inherited) -> String {
+        self.files.push(file.file);
+        file.path
+    }
+
+    /// Runs it until its guest has ended, and gives what was seen.
+    pub(super) fn run(self, request: &Request<'_>) -> Result<Seen, Error> {
+        let host = |source| Error::Host { what: "can't make what connects us to it", source };
+        let said = Text::create().map_err(host)?;
+        let (output, their_output) = io::pipe().map_err(host)?;
+        // Held open: at the end of their input, some programs end.
+        let (their_input, _input) = io::pipe().map_err(host)?;
+        let standard = Standard {
+            input: their_input.into(),
+            output: their_output.into(),
+            error: said.handle().map_err(host)?.into(),
+        };
+        let start = Instant::now();
+        let child = Child::start(&self.path, &self.arguments, self.files, standard);
+        let child = child.map_err(|source| Error::Program {
+            program: self.path.clone(),
+            what: "can't be started".to_owned(),
+            source: Some(source),
+        })?;
+        let mut run = Run { request, start, child, output, console: Console::default() };
+        run.listen()?;
+        run.seen(&self.path, &said)
+    }
+}
+
+/// A program that runs.
+struct Run<'a> {
+    request: &'a Request<'a>,
+    start: Instant,
+    child: Child,
+    output: PipeReader,
+    console: Console,
+}
+
+impl Run<'_> {
+    /// Listens until the program has closed its output, or its guest has ended and
+    /// it does not.
+    fn listen(&mut self) -> Result<(), Error> {
+        let mut buffer = [0; 4096];
+        loop {
+            let now = self.start.elapsed();
+            if self.request.is_stopped() {
+                return Err(Error::Stopped);
+            }
+            if now >= self.request.time_limit {
+                let console = self.console.last_lines();
+                return Err(Error::TimeLimit { limit: self.request.time_limit, console });
+            }
+            let leave = self.ended().and_then(|at| at.checked_add(LEAVE));
+            if leave.is_some_and(|leave| now >= leave) {
+                return Ok(());
+            }
+            if !self.is_readable() {
+                continue;
+            }
+            match self.output.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(len) => {
+                    let at = self.start.elapsed();
+                    self.console.push(buffer.get(..len).unwrap_or_default(), at);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// When the kernel said that it ends, or was done with its panic.
+    fn ended(&self) -> Option<Duration> {
+        let at = |name| self.console.mark(name, Duration::ZERO).map(|(at, _)| at);
+        at(MarkName::Ending).or_else(|| at(MarkName::PanicEnd))
+    }
+
+    /// Waits a while for output.
+    fn is_readable(&self) -> bool {
+        let tick = Timespec::try_from(TICK).ok();
+        let mut fds = [PollFd::new(&self.output, PollFlags::IN)];
+        poll(&mut fds, tick.as_ref()).is_ok_and(|ready| ready > 0)
+    }
+
+    /// What was seen, if the guest ended as it should.
+    fn seen(mut self, path: &Path, said: &Text) -> Result<Seen, Error> {
+        let closed = self.start.elapsed();
+        self.console.finish(closed);
+        let console = || self.console.last_lines();
+        if let Some(how) = self.console.failure() {
+            return Err(Error::End { how, console: console() });
+        }
+        let ended = self.ended();
+        let stays = ended.is_some_and(|at| closed >= at.saturating_add(LEAVE));
+        if stays {
+            self.child.kill();
+        }
+        let status = self.child.wait();
+        match (ended, status) {
+            (Some(end), _) if stays => {
+                let how = "said that it ends; its monitor had to be ended";
+                Ok(Seen { console: self.console, end, how })
+            }
+            (_, Ok(status)) if status.success() => {
+                Ok(Seen { console: self.console, end: closed, how: "ended by itself" })
+            }
+            (_, status) => {
+                let what = failed(status, &said.tail());
+                Err(Error::Program { program: path.to_owned(), what, source: None })
+            }
+        }
+    }
+}
+
+/// That a program failed, and what it said.
+fn failed(status: io::Result<ExitStatus>, said: &str) -> String {
+    let how = match status {
+        Ok(status) => format!("ended with {status}"),
+        Err(error) => format!("ended in an unknown way ({error})"),
+    };
+    match said.trim() {
+        "" => format!("{how} and said nothing"),
+        said => format!("{how}: {said}"),
+    }
+}
