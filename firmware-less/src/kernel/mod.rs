@@ -1,6 +1,7 @@
 //! The kernel of a UKI: what its headers say of how to load and enter it.
 
 mod bzimage;
+mod decompressor;
 mod error;
 pub mod payload;
 pub mod relocations;
@@ -9,6 +10,7 @@ mod version;
 pub mod vmlinux;
 
 pub use bzimage::Kernel;
+pub use decompressor::Leave;
 pub use error::{Error, protocol};
 pub use payload::Payload;
 pub use unpacked::Unpacked;

@@ -2,13 +2,19 @@
 
 use std::{path::Path, time::Instant};
 
+use firmware_less::kernel::Leave;
+
 use crate::{
-    bench::{Until, arm::Told, clock, count},
+    bench::{
+        Until,
+        arm::{Decompressor, Told},
+        clock, count,
+    },
     cli::{BenchOptions, EngineOption, HandoffOption, JobOptions},
     commands::{print, warn},
     engine::{self, Engine, Kind, Load, tcg::Counted},
     error::Error,
-    job::{self, Job},
+    job::{self, Handoff, Job},
     outcome::{End, Outcome},
     session::{Finished, Limits, Milestone, Record, Session},
     timeline::Timeline,
@@ -56,7 +62,13 @@ pub(super) fn run(
     let session = Session::watched(Record::default(), watch, limits, timeline)
         .map_err(|source| Error::Host { what: "can't set up the console", source })?;
     let told = if options.count {
-        counted(options, main_at, &load, session)?
+        let told = counted(options, main_at, &load, session)?;
+        let decompressor = match &planned.handoff {
+            _ if told.counts.is_none() => None,
+            Handoff::Direct(_) => Some(Decompressor::Unseen(count::UNPACKED.to_owned())),
+            Handoff::Kexec => Some(decompressor(&job, &load, limits)?),
+        };
+        Told { decompressor, ..told }
     } else {
         let outcome = engine.run(&load, &session);
         let finished = session.finish();
@@ -83,6 +95,27 @@ fn counted(
     let until = options.until.into();
     let counts = count::milestones(&counts, policy(until), until, &outcome.end);
     Ok(Told { counts: Some(counts), ..told })
+}
+
+/// Boots once more, up to where the decompressor is done. So far it is the same boot:
+/// that it stops there has no part in what was executed before.
+fn decompressor(job: &Job, load: &Load<'_>, limits: Limits) -> Result<Decompressor, Error> {
+    let loaded = load.plan.placement("kernel").map(|kernel| kernel.range.start());
+    let leave = Leave::find(&job.kernel, job.files.uki());
+    let address = leave.zip(loaded).and_then(|(leave, loaded)| leave.address(loaded));
+    let Some(address) = address else {
+        return Ok(Decompressor::Unseen(count::UNKNOWN.to_owned()));
+    };
+    let timeline = Timeline::new(limits.start);
+    let session = Session::watched(Record::default(), Watch::default(), limits, timeline)
+        .map_err(|source| Error::Host { what: "can't set up the console", source })?;
+    let before = engine::count_to(load, address, &session);
+    drop(session.finish());
+    Ok(match before? {
+        // The jump is the decompressor's last.
+        Some(before) => Decompressor::Counted(before.saturating_add(1)),
+        None => Decompressor::Unseen(count::ELSEWHERE.to_owned()),
+    })
 }
 
 /// What ends a guest that shows what is wanted of it.
@@ -112,6 +145,7 @@ fn tell(main_at: u64, outcome: &Outcome, finished: &Finished) -> Told {
         main_at,
         times: Milestone::ALL.into_iter().filter_map(time).collect(),
         counts: None,
+        decompressor: None,
         end: outcome.end.clone(),
         status: if matches!(outcome.end, End::Interrupted { .. }) { 1 } else { status },
         finding: finding.map(|finding| format!("{}: {}", finding.name, finding.text)),

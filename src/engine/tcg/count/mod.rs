@@ -16,6 +16,7 @@
 //! spot, or reset the machine, which stops it. A status on the exit port does
 //! neither.
 
+pub(super) mod breakpoint;
 mod replay_log;
 
 use thiserror::Error;
@@ -108,6 +109,13 @@ impl Counts {
         })
     }
 
+    /// As many as were executed before the guest stopped at a breakpoint.
+    pub(super) fn before_stop(log: &[u8], marks: usize) -> Result<u64, Error> {
+        let Recording { writes, executed } = replay_log::read(log)?;
+        let mark = writes.first().filter(|_| marks > 0).ok_or(Error::NotEntered)?;
+        Ok(executed.saturating_sub(mark.after.saturating_add(AFTER_MARK)))
+    }
+
     /// Each byte of the console with the instructions that were executed from the
     /// kernel's first up to that which wrote it, both included.
     #[must_use]
@@ -129,6 +137,24 @@ impl Counts {
     pub(crate) fn of(console: &[u8], after: Vec<u64>, executed: u64) -> Self {
         assert_eq!(console.len(), after.len());
         Self { console: console.to_vec(), after, executed }
+    }
+}
+
+/// Looks out for a kernel that is well past its decompressor.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    tail: Vec<u8>,
+}
+
+impl Late {
+    /// Whether `bytes` complete what a kernel says first.
+    pub(super) fn sees(&mut self, bytes: &[u8]) -> bool {
+        const FIRST: &[u8] = b"Linux version ";
+        self.tail.extend_from_slice(bytes);
+        let found = self.tail.windows(FIRST.len()).any(|found| found == FIRST);
+        let kept = self.tail.len().saturating_sub(FIRST.len());
+        self.tail.drain(..kept);
+        found
     }
 }
 
@@ -169,6 +195,14 @@ mod tests {
     fn a_kernel_that_was_not_entered_is_told() {
         assert_eq!(counts(&Log::new().end(), b"", 0), Err(Error::NotEntered));
         assert_eq!(counts(&entered().end(), b"", 0), Err(Error::NotEntered));
+    }
+
+    #[test]
+    fn what_a_kernel_says_first_may_come_in_pieces() {
+        let mut late = Late::default();
+        let seen = ["Decompressing Linux...", "Linux ver", "sion 6.1"]
+            .map(|text| late.sees(text.as_bytes()));
+        assert_eq!(seen, [false, false, true]);
     }
 
     #[test]
