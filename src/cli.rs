@@ -4,6 +4,7 @@ mod bench;
 mod handed;
 mod inspect;
 mod measure;
+mod probe;
 mod smoke;
 mod verify;
 
@@ -16,6 +17,7 @@ pub use bench::{ArmOption, BenchOptions, ExportOptions, UntilOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
+pub use probe::{BUILT_IN, ProbeOptions};
 pub use smoke::{
     FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
     Reboot, Shard, SmokeOptions, VERDICT,
@@ -52,6 +54,20 @@ pub enum Command {
     /// Needs no KVM and no privileges: the plan is a pure function of the options and the files.
     #[command(after_help = exit::help("plan"))]
     Plan(PlanOptions),
+    /// Have a guest in the kernel's place report what it was handed, and compare that with the
+    /// plan
+    ///
+    /// Runs on any KVM, those too that can't run kernels. The probe reports every register,
+    /// boot_params, e820, the command line, the initrd, ACPI and what else there is, and so it
+    /// does elsewhere: --write-bzimage and --write-uki give it to other loaders, --read takes
+    /// what it printed there.
+    #[command(after_help = exit::help("probe"))]
+    #[command(mut_arg("image", |arg| arg
+        .required(false)
+        .default_value(BUILT_IN)
+        .hide_default_value(true)
+        .help("The UKI whose kernel's place the probe takes [default: a small one, built in]")))]
+    Probe(Box<ProbeOptions>),
     /// Describe a UKI: sections, profiles, command line, initrd, kernel, and what is odd about it
     ///
     /// Describes whatever has readable headers, be it refused elsewhere; a refusal is part of the
@@ -122,6 +138,11 @@ pub struct JobOptions {
     /// [default: on, unless the command line says nokaslr]
     #[arg(long, value_name = "on|off|HEX", help_heading = "Hand-off", value_parser = kaslr)]
     pub kaslr: Option<KaslrOption>,
+
+    /// With --handoff direct, unpack the kernel each time instead of keeping it unpacked in
+    /// $XDG_CACHE_HOME/ukivm
+    #[arg(long, help_heading = "Hand-off")]
+    pub no_cache: bool,
 
     /// Whose kexec to mirror: modern is Linux 6.12 and later, legacy 6.1
     #[arg(long, value_enum, default_value_t = FlavourOption::Modern, help_heading = "Hand-off")]

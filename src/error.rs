@@ -11,9 +11,9 @@ use firmware_less::{
 use thiserror::Error;
 
 use crate::{
-    engine, exit, files, job,
+    engine, exit, files,
     outcome::Signal,
-    symbols,
+    probe, symbols,
     verdict::lists,
     verify::{self, TrustError},
 };
@@ -227,6 +227,24 @@ pub enum Error {
         #[source]
         source: kexec::Error,
     },
+    /// The probe does not fit into the place of the UKI's kernel.
+    #[error("{}: the probe can't take the kernel's place", path.display())]
+    StandIn {
+        /// As the user named the UKI.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: plan::Error,
+    },
+    /// A probe printed no report, or not all of it.
+    #[error("{}", path.display())]
+    Probe {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: probe::Error,
+    },
     /// A choice that is the kernel's own.
     #[error(
         "--kaslr is for --handoff direct: handed over as kexec does, the kernel chooses its \
@@ -246,13 +264,12 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] engine::Error),
     /// The kernel can't be entered directly, and nothing else is wanted.
-    #[error("{}: can't be handed over directly", path.display())]
+    #[error("{}: can't be handed over directly: {why}", path.display())]
     NotDirect {
         /// As the user named the UKI.
         path: PathBuf,
         /// Why not.
-        #[source]
-        source: job::NotDirect,
+        why: String,
     },
     /// A file is no report of a benchmark.
     #[error("{}: {what}", path.display())]
@@ -324,6 +341,8 @@ impl Error {
             | Self::BenchReport { .. }
             | Self::Incomparable { .. }
             | Self::Handoff { .. }
+            | Self::StandIn { .. }
+            | Self::Probe { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
             | Self::KaslrIsTheKernels

@@ -6,7 +6,7 @@ pub use table::{Meaning, ORDER, TABLE, help, markdown};
 
 use crate::outcome::Signal;
 
-/// `diff`, which runs no guest: something differs.
+/// `diff` and `probe`, whose guests have no status of their own: something differs.
 pub const DIFFERS: u8 = 1;
 /// `bench --compare`: something takes longer than it did.
 pub const WORSE: u8 = 1;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -72,6 +72,13 @@ impl OpenFile {
 }
 
 impl OpenFile {
+    /// A file of these bytes that is nowhere but in memory, by that name.
+    pub fn in_memory(name: &str, bytes: &[u8]) -> io::Result<Self> {
+        let mut file = File::from(memfd_create("ukivm", MemfdFlags::CLOEXEC)?);
+        file.write_all(bytes)?;
+        Ok(Self { path: name.into(), file, len: bytes.len() as u64 })
+    }
+
     /// A copy in memory, of the bytes that are there now and that nothing can change
     /// afterwards, under the same name.
     pub fn private_copy(&self) -> io::Result<Self> {

@@ -5,7 +5,7 @@ use std::{panic::catch_unwind, process::ExitCode, time::Instant};
 use clap::Parser as _;
 use ukivm::{
     cli::{Cli, Command},
-    commands::{bench, diff, doctor, inspect, measure, plan, run, smoke},
+    commands::{bench, diff, doctor, inspect, measure, plan, probe, run, smoke},
     error::Error,
     exit,
     messages::{chain, say},
@@ -29,6 +29,7 @@ fn command(command: &Command, start: Instant) -> Result<ExitCode, Error> {
         Command::Run(options) => run::run(options, start),
         Command::Smoke(options) => smoke::run(options, start),
         Command::Plan(options) => plan::run(options),
+        Command::Probe(options) => probe::run(options, start),
         Command::Inspect(options) => inspect::run(options),
         Command::Diff(options) => diff::run(options),
         Command::Measure(options) => measure::run(options),

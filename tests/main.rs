@@ -30,6 +30,8 @@ mod faults;
 mod firmware;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
+/// One kernel by every hand-off.
+mod handoffs;
 /// What ukivm says of a UKI: golden text, JSON, sections extracted.
 mod hostile;
 mod inspect;

@@ -1,6 +1,7 @@
 //! What a kernel is handed, by its own account: the whole program runs a kernel
 //! that reports everything, and each value is compared with the plan.
 
+mod command;
 mod comparison;
 mod planned;
 

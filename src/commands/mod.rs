@@ -8,6 +8,7 @@ mod json_file;
 pub mod measure;
 mod output_file;
 pub mod plan;
+pub mod probe;
 pub mod run;
 pub mod smoke;
 
@@ -18,7 +19,7 @@ use firmware_less::uki::{Name, Reading, handed::Note};
 use crate::{
     error::Error,
     job::{Job, Planned},
-    messages::{chain, say},
+    messages::say,
 };
 
 /// Says whose reading applies if it is not the default, and what was done that
@@ -62,7 +63,7 @@ fn tell(job: &Job) {
 /// Says what came out otherwise than wanted, and each warning.
 fn warn(planned: &Planned) {
     if let Some(why) = &planned.not_direct {
-        say(&format!("handed over as kexec does, not directly: {}", chain(why)));
+        say(&format!("handed over as kexec does, not directly: {why}"));
     }
     for warning in &planned.warnings {
         say(&format!("warning: {warning}"));

@@ -148,6 +148,16 @@ impl Engine {
         }
     }
 
+    /// The same for guests of ours, which run on a KVM too that can't run kernels.
+    pub fn for_guests(option: EngineOption) -> Result<Self, Error> {
+        match (option, kvm::check()) {
+            (EngineOption::Auto, Ok(())) => {
+                Ok(Self { kind: Kind::Kvm, reason: "any KVM runs the probe".into() })
+            }
+            (option, _) => Self::choose(option),
+        }
+    }
+
     /// The engine that `auto` takes on a host with such a KVM.
     pub fn best(kvm: kvm::Support) -> Result<Self, Error> {
         match kvm {

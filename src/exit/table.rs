@@ -25,10 +25,14 @@ const fn of(status: u8, commands: &'static [&'static str], text: &'static str) -
 
 /// The commands that run a guest.
 const GUESTS: &[&str] = &["run", "smoke"];
-/// The commands that boot something.
+/// The commands that boot something of the user's.
 const BOOTERS: &[&str] = &["run", "smoke", "bench"];
+/// The commands that run one guest, the one whose guest is ours with them.
+const RUNS: &[&str] = &["run", "smoke", "probe"];
+/// All of those.
+const ENGINES: &[&str] = &["run", "smoke", "probe", "bench"];
 /// The commands that read a UKI.
-const IMAGES: &[&str] = &["run", "smoke", "plan", "inspect", "diff", "measure"];
+const IMAGES: &[&str] = &["run", "smoke", "plan", "probe", "inspect", "diff", "measure"];
 const ALL: &[&str] = &[];
 
 /// Every status, in order.
@@ -36,6 +40,7 @@ pub const TABLE: &[Meaning] = &[
     of(0, &["run"], "the guest powered off or rebooted of its own will"),
     of(0, &["smoke"], "the proof was seen"),
     of(0, &["plan", "inspect", "measure"], "it was told"),
+    of(0, &["probe"], "the probe found what was planned, or there was no plan to compare with"),
     of(0, &["diff"], "nothing differs"),
     of(0, &["bench"], "it was measured; with --compare, nothing takes longer"),
     of(0, &["doctor"], "an engine is usable"),
@@ -45,31 +50,36 @@ pub const TABLE: &[Meaning] = &[
         text: "the guest's own status, a byte written to I/O port 0xf4; 63 also for more",
     },
     of(DIFFERS, &["diff"], "something differs"),
+    of(DIFFERS, &["probe"], "the probe found something else than was planned"),
     of(WORSE, &["bench"], "with --compare, something takes longer than it did"),
     of(USAGE, ALL, "wrong usage"),
-    of(DATA, IMAGES, "the file is no UKI, or one that is refused or can't be handed over"),
+    of(
+        DATA,
+        IMAGES,
+        "the file is no UKI, or one that is refused or can't be handed over; probe --read: no whole report",
+    ),
     of(DATA, &["bench"], "a UKI is refused, or a report can't be read or compared with"),
     of(DATA, &["measure"], "with --check, a signature does not fit, or there is none"),
-    of(NO_ENGINE, &["run", "smoke", "bench", "doctor"], "no usable engine"),
+    of(NO_ENGINE, &["run", "smoke", "probe", "bench", "doctor"], "no usable engine"),
     of(BUG, ALL, "a bug of ukivm"),
     of(IO, ALL, "a file can't be opened, read or written, or nobody reads the output"),
     of(SKIPPED, BOOTERS, "skipped, only with --skip-without-engine"),
     of(NO_PROOF, &["smoke"], "the guest ended, or its time once userspace was up, without proof"),
     of(NO_PROOF, &["bench"], "a boot failed, and the UKI was given up; the others were measured"),
     of(PANIC, GUESTS, "the kernel panicked"),
-    of(TRIPLE_FAULT, GUESTS, "triple fault"),
+    of(TRIPLE_FAULT, RUNS, "triple fault"),
     of(FAIL_PATTERN, GUESTS, "a fail pattern: an oops, a BUG, a rescue shell, an own pattern"),
     of(
         SILENCE,
-        &["smoke"],
+        &["smoke", "probe"],
         "nothing on the console for the time allowed, or every processor halted for good",
     ),
-    of(ENGINE_FAILURE, GUESTS, "the engine failed under the guest"),
-    of(TIME_LIMIT, &["run"], "the time limit passed"),
+    of(ENGINE_FAILURE, RUNS, "the engine failed under the guest"),
+    of(TIME_LIMIT, &["run", "probe"], "the time limit passed"),
     of(TIME_LIMIT, &["smoke"], "the time limit passed before userspace had started"),
-    of(HUNG_UP, BOOTERS, "hung up"),
-    of(INTERRUPTED, BOOTERS, "interrupted or quit"),
-    of(TERMINATED, BOOTERS, "terminated"),
+    of(HUNG_UP, ENGINES, "hung up"),
+    of(INTERRUPTED, ENGINES, "interrupted or quit"),
+    of(TERMINATED, ENGINES, "terminated"),
 ];
 
 /// Which of several applies, for commands that run a guest.
@@ -108,7 +118,7 @@ pub fn markdown() -> String {
     let mut text = "| status | meaning |\n|---|---|\n".to_owned();
     for meaning in TABLE {
         let commands: Vec<_> = meaning.commands.iter().map(|name| format!("`{name}`")).collect();
-        let whose = if [ALL, GUESTS, BOOTERS, IMAGES].contains(&meaning.commands) {
+        let whose = if [ALL, GUESTS, BOOTERS, RUNS, ENGINES, IMAGES].contains(&meaning.commands) {
             String::new()
         } else {
             format!("{}: ", commands.join(", "))
@@ -124,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_status_has_one_meaning_a_command_and_they_ascend() {
-        for command in ["run", "smoke", "plan", "inspect", "diff", "bench", "doctor"] {
+        for command in ["run", "smoke", "plan", "probe", "inspect", "diff", "bench", "doctor"] {
             let own: Vec<_> = TABLE.iter().filter(|meaning| meaning.is_of(command)).collect();
             let ascends = |pair: &[&Meaning]| pair[0].statuses.end() < pair[1].statuses.start();
             assert!(own.windows(2).all(ascends), "{command}: {own:?}");

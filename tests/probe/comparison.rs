@@ -61,9 +61,13 @@ const NUMBERS: [(&str, &str); 45] = [
 
 /// What no plan says because reset leaves it so, on every engine.
 /// Intel SDM vol. 3A, "Processor State After Reset".
-const LEFT_BY_RESET: [(&str, u64); 5] = [
+const LEFT_BY_RESET: [(&str, u64); 9] = [
     ("cr2", 0),
     ("cr8", 0),
+    ("dr0", 0),
+    ("dr1", 0),
+    ("dr2", 0),
+    ("dr3", 0),
     ("dr6", 0xffff_0ff0),
     ("dr7", 0x400),
     // Enabled, at its usual place, of the boot processor.
@@ -148,12 +152,30 @@ impl<'a> Comparison<'a> {
         let digest = |start, len| Sha256::digest(planned.memory(start, len));
         self.bytes("page_tables_sha256", &digest(tables.start(), tables.len()));
         self.bytes("acpi_sha256", &digest(acpi.start(), ACPI_WINDOW));
+        self.acpi(acpi.start());
+    }
+
+    /// The RSDP, and the header of each table that its XSDT names.
+    fn acpi(&mut self, rsdp: u64) {
+        let planned = self.planned;
+        let number = |at| u64::from_le_bytes(planned.memory(at, 8).try_into().expect("eight"));
+        self.bytes("rsdp", &planned.memory(rsdp, 36));
+        let xsdt = number(rsdp + 24);
+        let len = number(xsdt + 4) & 0xffff_ffff;
+        let entries: Vec<u64> = (36..len).step_by(8).map(|offset| number(xsdt + offset)).collect();
+        let text = |all: Vec<Vec<u8>>| all.iter().map(|one| hex(one)).collect::<Vec<_>>().join(" ");
+        let at = entries.iter().map(|at| at.to_be_bytes().to_vec()).collect();
+        let headers = entries.iter().map(|at| planned.memory(*at, 36)).collect();
+        self.compared.extend(["acpi_table_at", "acpi_table"]);
+        self.same("acpi_table_at", &text(self.report.all("acpi_table_at")), &text(at));
+        self.same("acpi_table", &text(self.report.all("acpi_table")), &text(headers));
     }
 
     /// What the test gave, which is what should arrive: a plan may be wrong too.
     pub(super) fn given(&mut self, cmdline: &[u8], initrd: &[u8], seed: &str) {
         self.bytes("cmdline", cmdline);
         self.bytes("initrd_sha256", &Sha256::digest(initrd));
+        self.number("initrd_fnv", fnv(initrd));
         // The last of the list, of type 9 (SETUP_RNG_SEED) and 32 bytes.
         let header = [0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 32, 0, 0, 0];
         self.compared.insert("setup_data");
@@ -189,7 +211,7 @@ impl<'a> Comparison<'a> {
 
     /// Fails with all that differs, and where a report was not looked at.
     pub(super) fn end(self, test: &str) {
-        let names = self.report.names().filter(|name| *name != "end");
+        let names = self.report.names().filter(|name| !["begin", "end"].contains(name));
         let forgotten: Vec<_> = names.filter(|name| !self.compared.contains(name)).collect();
         let Self { engine, differences, .. } = &self;
         assert!(forgotten.is_empty(), "{test} on {engine}: nothing is said of {forgotten:?}");
@@ -223,4 +245,13 @@ impl<'a> Comparison<'a> {
             self.differences.push(format!("{name}: found {found}, planned {planned}"));
         }
     }
+}
+
+/// FNV-1a over words of eight bytes, the last one filled up with zeros.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325, |sum, word| {
+        let mut whole = [0; 8];
+        whole[..word.len()].copy_from_slice(word);
+        (sum ^ u64::from_le_bytes(whole)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

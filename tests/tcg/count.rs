@@ -147,6 +147,31 @@ fn a_guest_with_a_triple_fault_is_told_as_ever() {
 }
 
 #[test]
+fn a_guest_is_counted_up_to_an_instruction() {
+    if !have_qemu("a_guest_is_counted_up_to_an_instruction") {
+        return;
+    }
+    let written = code(|a| {
+        a.mov(ecx, 1000)?;
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.dec(ecx)?;
+        a.jnz(again)?;
+        counting(a, &[(b'.', 3)])
+    });
+    // Behind the loop: the three instructions take 5, 2 and 2 bytes.
+    let behind = guest::CODE + 9;
+    let count_to = |address| {
+        let plan = guest::plan(machine(), written.clone());
+        let vm = Vm::create(plan.machine()).unwrap().load(&plan, &Files::default()).unwrap();
+        vm.count_to(address, &session(LONG)).unwrap()
+    };
+    assert_eq!(count_to(guest::CODE), Some(0));
+    assert_eq!(count_to(behind), Some(2001));
+    assert_eq!(count_to(guest::FOUND), None, "it never comes there");
+}
+
+#[test]
 fn several_vcpus_are_not_counted() {
     if !have_qemu("several_vcpus_are_not_counted") {
         return;

@@ -6,13 +6,16 @@ use super::kexec::{
     purgatory,
 };
 use crate::{
-    kernel::Kernel,
+    kernel::{Kernel, Relocation},
     machine::Machine,
     page_tables::PageTables,
     plan::{self, BootPlan, Content, Piece, Placement},
     range::GuestRange,
     uki::handed::Handed,
 };
+
+/// The name of the kernel's placement.
+const KERNEL: &str = "kernel";
 
 /// Who is handed over, and what.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +29,9 @@ pub(super) struct Subject<'a> {
 /// What is entered.
 #[derive(Clone, Debug)]
 pub(super) struct Entered {
-    /// From the start of the kernel's range.
-    pub(super) content: Content,
+    /// What is in the kernel's range.
+    pub(super) pieces: Vec<Piece>,
+    pub(super) relocation: Option<Relocation>,
     /// Guest address of the first instruction.
     pub(super) entry: u64,
     /// What `boot_params` says of who loaded it.
@@ -66,9 +70,26 @@ impl LaidOut {
             rsdp: platform.rsdp,
             seed,
         };
-        let segments = segments(&layout, handed, &inputs, entered.content);
+        let kernel = (entered.pieces, entered.relocation);
+        let segments = segments(&layout, handed, &inputs, kernel);
         let entry = entered.entry;
         Self { machine: machine.clone(), platform, layout, segments, page_tables, entry }
+    }
+
+    /// The same, but with `code` in the kernel's place, at its entry; zeros around it.
+    pub fn with_guest(mut self, code: &[u8]) -> Result<Self, plan::Error> {
+        let range = self.layout.kernel;
+        let offset = self.entry.saturating_sub(range.start());
+        let end = offset.saturating_add(code.len() as u64);
+        if end > range.len() {
+            return Err(plan::Error::Overlong { name: KERNEL, end, len: range.len() });
+        }
+        let content = Content::Bytes(code.to_vec());
+        for segment in self.segments.iter_mut().filter(|segment| segment.name == KERNEL) {
+            segment.pieces = vec![Piece { offset, content: content.clone() }];
+            segment.relocation = None;
+        }
+        Ok(self)
     }
 
     /// Where everything goes.
@@ -122,22 +143,15 @@ fn segments(
     layout: &Layout,
     handed: &Handed,
     inputs: &params::Inputs<'_>,
-    kernel: Content,
+    (pieces, relocation): (Vec<Piece>, Option<Relocation>),
 ) -> Vec<Placement> {
     let offsets = params::Offsets::of(inputs.cmdline_len);
     let params = offsets.map(|offsets| params::buffer(layout.params.start(), offsets, inputs));
-    let initrd = layout.initrd.map(|range| Placement {
-        name: "initrd",
-        range,
-        pieces: handed.initrd_pieces(),
-    });
+    let initrd =
+        layout.initrd.map(|range| Placement::of_pieces("initrd", range, handed.initrd_pieces()));
     let mut segments = vec![
         Placement::of_bytes("params", layout.params, params.unwrap_or_default()),
-        Placement {
-            name: "kernel",
-            range: layout.kernel,
-            pieces: vec![Piece { offset: 0, content: kernel }],
-        },
+        Placement { name: KERNEL, range: layout.kernel, pieces, relocation },
     ];
     segments.extend(initrd);
     segments

@@ -13,6 +13,7 @@ pub use bzimage::Kernel;
 pub use decompressor::Leave;
 pub use error::{Error, protocol};
 pub use payload::Payload;
-pub use unpacked::Unpacked;
+pub use relocations::{Image, Relocation};
+pub use unpacked::{Unpacked, unpack};
 pub use version::version;
 pub use vmlinux::Vmlinux;

@@ -34,11 +34,11 @@ pub(super) fn run(
     let main_at = clock::now().saturating_sub(nanos(start.elapsed()));
     let mut timeline = Timeline::new(start);
     let mut job_options = JobOptions { image: image.to_owned(), ..options.job.clone() };
-    if options.count {
-        job_options.rng_seed.get_or_insert(count::SEED);
-    }
     if options.trial_direct {
         job_options.handoff = HandoffOption::Direct;
+    }
+    if options.count {
+        job_options.rng_seed.get_or_insert(count::SEED);
     }
     let machine = job::machine(&job_options)?;
     let job = Job::open(&job_options, &mut |milestone| timeline.note(milestone))?;
@@ -53,7 +53,7 @@ pub(super) fn run(
     if options.trial_direct
         && let Some(why) = planned.not_direct
     {
-        return Err(Error::NotDirect { path: job_options.image, source: why });
+        return Err(Error::NotDirect { path: job_options.image, why });
     }
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
@@ -65,7 +65,8 @@ pub(super) fn run(
         let told = counted(options, main_at, &load, session)?;
         let decompressor = match &planned.handoff {
             _ if told.counts.is_none() => None,
-            Handoff::Direct(_) => Some(Decompressor::Unseen(count::UNPACKED.to_owned())),
+            // The host's work.
+            Handoff::Direct(_) => Some(Decompressor::Counted(0)),
             Handoff::Kexec => Some(decompressor(&job, &load, limits)?),
         };
         Told { decompressor, ..told }

@@ -36,7 +36,7 @@ use firmware_less::{
     cpu_state::CpuState,
     machine::Machine,
     plan::{BootPlan, Content, FileSlice, Placement},
-    range::GuestRange,
+    range::{GuestRange, index},
 };
 
 use self::{
@@ -117,6 +117,14 @@ impl Vm {
                     .map_err(|source| Error::Fill { name, source })?,
                 Content::File(slice) => self.copy(name, *slice, address, files)?,
             }
+        }
+        if let Some(relocation) = &placement.relocation {
+            let failed = |source| Error::Fill { name, source };
+            let mut bytes = Vec::with_capacity(index(placement.range.len()));
+            let mut take = |piece: &[u8]| bytes.extend_from_slice(piece);
+            self.memory.read(placement.range, &mut take).map_err(failed)?;
+            relocation.apply(bytes.as_mut_slice());
+            self.memory.write(placement.range.start(), &bytes).map_err(failed)?;
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ use crate::{
     layout,
     machine::{LeafSize, Machine},
     page_tables::{PageTables, Shape},
-    plan::{Content, FileSlice, Placement},
+    plan::{Content, FileSlice, Piece, Placement},
     range::{GuestRange, PAGE},
     reset_vector,
     uki::handed::Handed,
@@ -119,7 +119,8 @@ pub fn lay_out(
     // To the end of `.linux`: a certificate that was appended is loaded too.
     let kernel_file = FileSlice { file: handed.kernel.file, range: kernel.protected_mode() };
     let entered = Entered {
-        content: Content::File(kernel_file),
+        pieces: vec![Piece { offset: 0, content: Content::File(kernel_file) }],
+        relocation: None,
         entry: layout.kernel.start().saturating_add(ENTRY_64),
         loader: Loader::KEXEC,
     };

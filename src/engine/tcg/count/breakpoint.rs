@@ -64,7 +64,7 @@ mod tests {
         drop(ours);
         let mut sent = String::new();
         theirs.read_to_string(&mut sent).unwrap();
-        assert_eq!(sent, "$Z1,1f44c875,1#2d$c#63");
+        assert_eq!(sent, "$Z1,1f44c875,1#1a$c#63");
     }
 
     #[test]

@@ -2,39 +2,48 @@
 
 use iced_x86::code_asm::*;
 
-use super::{Assembled, Log, Routines, scratch};
+use super::{Assembled, Log, Routines, acpi, faults::item, scratch};
 use crate::machine::{
-    ACPI_WINDOW, PURGATORY_DIGEST, PURGATORY_REGION_COUNT, PURGATORY_REGIONS, PURGATORY_STACK_END,
+    CMDLINE_MAX, GDT_MAX, PURGATORY_DIGEST, PURGATORY_REGION_COUNT, PURGATORY_REGIONS,
+    PURGATORY_STACK_END, SETUP_DATA_LEN_MAX, SETUP_DATA_MAX, SHA256_MAX,
 };
 
 /// Fields of `boot_params`, with their upper halves.
 /// Documentation/arch/x86/zero-page.rst.
 const PAGE_LEN: u32 = 4096;
-const RSDP: i32 = 0x70;
 const RAMDISK_IMAGE: (i32, i32) = (0x218, 0xc0);
 const RAMDISK_SIZE: (i32, i32) = (0x21c, 0xc4);
 const CMD_LINE_PTR: (i32, i32) = (0x228, 0xc8);
 const SETUP_DATA: i32 = 0x250;
 
+/// Reports it. Leaves `boot_params` in RBP, which no routine changes.
 pub(super) fn report(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled {
-    // No routine changes RBP.
     a.mov(rbp, qword_ptr(log.of("rsi")))?;
-    a.mov(rsi, rbp)?;
-    a.mov(ecx, PAGE_LEN)?;
-    routines.bytes(a, "boot_params")?;
-    cmdline(a, routines)?;
-    setup_data(a, routines)?;
-    initrd(a, routines)?;
-    purgatory(a, routines, log)?;
+    item(a, |a| {
+        a.mov(rsi, rbp)?;
+        a.mov(ecx, PAGE_LEN)?;
+        routines.bytes(a, "boot_params")
+    })?;
+    item(a, acpi::recognise)?;
+    item(a, |a| cmdline(a, routines))?;
+    item(a, |a| setup_data(a, routines))?;
+    item(a, |a| initrd(a, routines))?;
+    item(a, |a| purgatory(a, routines, log))?;
+    item(a, |a| {
+        a.mov(rsi, qword_ptr(log.of("gdtr_base")))?;
+        a.mov(rcx, qword_ptr(log.of("gdtr_limit")))?;
+        a.inc(rcx)?;
+        at_most(a, GDT_MAX)?;
+        routines.bytes(a, "gdt")
+    })?;
+    item(a, |a| page_tables(a, routines, log))
+}
 
-    a.mov(rsi, qword_ptr(log.of("gdtr_base")))?;
-    a.mov(rcx, qword_ptr(log.of("gdtr_limit")))?;
-    a.inc(rcx)?;
-    routines.bytes(a, "gdt")?;
-    page_tables(a, routines, log)?;
-    a.mov(rsi, qword_ptr(rbp + RSDP))?;
-    a.mov(rcx, ACPI_WINDOW)?;
-    routines.digest(a, "acpi_sha256")
+/// Bounds RCX.
+fn at_most(a: &mut CodeAssembler, max: u64) -> Assembled {
+    a.mov(rax, max)?;
+    a.cmp(rcx, rax)?;
+    a.cmova(rcx, rax)
 }
 
 /// A field in two halves, in RAX.
@@ -47,33 +56,42 @@ fn load(a: &mut CodeAssembler, (lower, upper): (i32, i32)) -> Assembled {
 
 /// What there is up to the NUL.
 fn cmdline(a: &mut CodeAssembler, routines: &Routines) -> Assembled {
-    let (mut next, mut done) = (a.create_label(), a.create_label());
+    let (mut next, mut done, mut none) = (a.create_label(), a.create_label(), a.create_label());
     load(a, CMD_LINE_PTR)?;
+    a.test(rax, rax)?;
+    a.jz(none)?;
     a.mov(rsi, rax)?;
     a.xor(ecx, ecx)?;
     a.set_label(&mut next)?;
     a.cmp(byte_ptr(rsi + rcx), 0)?;
     a.je(done)?;
     a.inc(rcx)?;
-    a.jmp(next)?;
+    a.cmp(rcx, CMDLINE_MAX.cast_signed())?;
+    a.jb(next)?;
     a.set_label(&mut done)?;
-    routines.bytes(a, "cmdline")
+    routines.bytes(a, "cmdline")?;
+    a.set_label(&mut none)?;
+    a.nop()
 }
 
-/// Every `struct setup_data` of the list, header and all.
+/// Every `struct setup_data` of the list, header and all, as far as bounds allow.
 fn setup_data(a: &mut CodeAssembler, routines: &Routines) -> Assembled {
     const LEN: i32 = 12;
     const HEADER_LEN: i32 = 16;
     let (mut next, mut done) = (a.create_label(), a.create_label());
+    a.mov(qword_ptr(scratch::LEFT), SETUP_DATA_MAX.cast_signed())?;
     a.mov(rax, qword_ptr(rbp + SETUP_DATA))?;
     a.set_label(&mut next)?;
     a.test(rax, rax)?;
     a.jz(done)?;
+    a.dec(qword_ptr(scratch::LEFT))?;
+    a.js(done)?;
     a.mov(qword_ptr(scratch::NODE), rax)?;
     routines.number(a, "setup_data_at", scratch::NODE)?;
     a.mov(rsi, qword_ptr(scratch::NODE))?;
     a.mov(ecx, dword_ptr(rsi + LEN))?;
     a.add(rcx, HEADER_LEN)?;
+    at_most(a, SETUP_DATA_LEN_MAX)?;
     routines.bytes(a, "setup_data")?;
     a.mov(rax, qword_ptr(scratch::NODE))?;
     a.mov(rax, qword_ptr(rax))?;
@@ -82,20 +100,32 @@ fn setup_data(a: &mut CodeAssembler, routines: &Routines) -> Assembled {
     a.nop()
 }
 
+/// A cheap digest of all of it, and SHA-256 of as much as does not take minutes
+/// where every instruction is emulated.
 fn initrd(a: &mut CodeAssembler, routines: &Routines) -> Assembled {
-    load(a, RAMDISK_IMAGE)?;
-    a.mov(rsi, rax)?;
-    load(a, RAMDISK_SIZE)?;
-    a.mov(rcx, rax)?;
+    let place = |a: &mut CodeAssembler| {
+        load(a, RAMDISK_IMAGE)?;
+        a.mov(rsi, rax)?;
+        load(a, RAMDISK_SIZE)?;
+        a.mov(rcx, rax)
+    };
+    place(a)?;
+    routines.sum(a, "initrd_fnv")?;
+    place(a)?;
+    at_most(a, SHA256_MAX)?;
     routines.digest(a, "initrd_sha256")
 }
 
-/// Purgatory's table and digest as it left them, and the digest of what the
-/// table names now.
+/// Purgatory's table and digest as it left them, and the digest of what the table
+/// names now, where that is not much. Only on ukivm's own machine: where a
+/// compiled purgatory has them is not known.
 fn purgatory(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled {
     let offset = |place: u64| {
         i32::try_from(place.cast_signed() - PURGATORY_STACK_END.cast_signed()).expect("near RSP")
     };
+    let mut none = a.create_label();
+    a.cmp(qword_ptr(scratch::OURS), 0)?;
+    a.je(none)?;
     a.mov(rax, qword_ptr(log.of("rsp")))?;
     a.lea(rsi, ptr(rax + offset(PURGATORY_REGIONS)))?;
     a.mov(rcx, PURGATORY_DIGEST - PURGATORY_REGIONS)?;
@@ -104,6 +134,14 @@ fn purgatory(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled
     a.lea(rsi, ptr(rax + offset(PURGATORY_DIGEST)))?;
     a.mov(ecx, 32)?;
     routines.bytes(a, "digest")?;
+    a.mov(rax, qword_ptr(log.of("rsp")))?;
+    a.xor(ecx, ecx)?;
+    for region in 0..PURGATORY_REGION_COUNT {
+        a.add(rcx, qword_ptr(rax + offset(PURGATORY_REGIONS + 16 * region) + 8))?;
+    }
+    a.mov(rax, SHA256_MAX)?;
+    a.cmp(rcx, rax)?;
+    a.ja(none)?;
     routines.hash_start(a)?;
     for region in 0..PURGATORY_REGION_COUNT {
         let entry = offset(PURGATORY_REGIONS + 16 * region);
@@ -113,15 +151,22 @@ fn purgatory(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled
         routines.hash_more(a)?;
     }
     // Whole pages, so no bytes are left.
-    routines.hash_end(a, "regions_sha256")
+    routines.hash_end(a, "regions_sha256")?;
+    a.set_label(&mut none)?;
+    a.nop()
 }
 
-/// The tables from CR3 on, as far as there are any: each has a first entry.
+/// The tables from CR3 on, one behind the other as far as there are any: each has a
+/// first entry.
 fn page_tables(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled {
     let (mut next, mut done) = (a.create_label(), a.create_label());
     routines.hash_start(a)?;
     a.mov(rsi, qword_ptr(log.of("cr3")))?;
+    a.and(rsi, -4096)?;
     a.set_label(&mut next)?;
+    a.mov(rax, SHA256_MAX)?;
+    a.cmp(qword_ptr(scratch::HASHED), rax)?;
+    a.jae(done)?;
     a.cmp(qword_ptr(rsi), 0)?;
     a.je(done)?;
     a.mov(ecx, PAGE_LEN)?;

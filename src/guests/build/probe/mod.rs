@@ -4,8 +4,11 @@
 //! by byte as it lies, digests (SHA-256) likewise. The last line is `probe: end=`.
 //!
 //! It writes to low memory that no plan uses, and nowhere else, so all that it
-//! was handed stays as it was.
+//! was handed stays as it was. What can't be read is said to be so, by a line
+//! `fault`, and the rest follows: not every loader is ours.
 
+mod acpi;
+mod faults;
 mod memory;
 mod others;
 mod processor;
@@ -16,7 +19,7 @@ use iced_x86::code_asm::*;
 
 use super::{
     Assembled, assemble,
-    machine::{SCRATCH_END, SLEEP_CONTROL, SLEEP_CONTROL_S5},
+    machine::{REPORT_VERSION, SCRATCH_END, SLEEP_CONTROL, SLEEP_CONTROL_S5},
 };
 use routines::Routines;
 
@@ -27,8 +30,15 @@ mod scratch {
     pub(super) const LOG_END: u64 = 0x1700;
     /// What SGDT and SIDT store.
     pub(super) const TABLE: u64 = 0x1700;
-    /// The `setup_data` being reported.
+    /// The `setup_data` or ACPI table being reported, and how many may follow.
     pub(super) const NODE: u64 = 0x1710;
+    pub(super) const LEFT: u64 = 0x1718;
+    /// Where to go on after a fault.
+    pub(super) const RECOVERY: u64 = 0x1720;
+    /// Not zero on ukivm's own machine.
+    pub(super) const OURS: u64 = 0x1728;
+    /// The cheap digest.
+    pub(super) const SUM: u64 = 0x1730;
     /// SHA-256: state, message schedule, last blocks, bytes hashed.
     pub(super) const STATE: u64 = 0x1800;
     pub(super) const SCHEDULE: u64 = 0x1820;
@@ -46,13 +56,17 @@ mod scratch {
     pub(super) const OTHERS: u64 = 0x1940;
     /// What FXSAVE stores.
     pub(super) const FXSAVE: u64 = 0x1a00;
+    /// The interrupt descriptor table, and what LIDT loads.
+    pub(super) const IDT: u64 = 0x1c00;
+    pub(super) const IDTR: u64 = 0x1e00;
     /// Where started vCPUs begin.
     pub(super) const TRAMPOLINE: u64 = 0x2000;
+    pub(super) const STACK_END: u64 = 0x3000;
     /// Up to four page tables.
     pub(super) const PAGE_TABLES: u64 = 0x3000;
-    pub(super) const STACK_END: u64 = 0x9000;
+    pub(super) const END: u64 = 0x7000;
 }
-const _: () = assert!(scratch::STACK_END <= SCRATCH_END, "no other memory is the probe's");
+const _: () = assert!(scratch::END <= SCRATCH_END, "no other memory is the probe's");
 
 /// The probe's bytes.
 pub(crate) fn code() -> Vec<u8> {
@@ -64,17 +78,31 @@ fn probe(a: &mut CodeAssembler) -> Assembled {
     let mut log = Log::default();
     processor::keep(a, &mut log)?;
     Routines::start_printing(a)?;
+    routines.text(a, &format!("\nprobe: begin={REPORT_VERSION:016x}"))?;
     log.report(a, &routines)?;
+    faults::catch(a, &routines)?;
     memory::report(a, &routines, &log)?;
+    acpi::report(a, &routines)?;
     others::start(a, &routines)?;
     routines.text(a, "\nprobe: end=\n")?;
     routines.end_printing(a)?;
+    power_off(a)?;
+    routines.emit(a)?;
+    others::trampoline(a, &mut routines)
+}
+
+/// Powers off ukivm's machine. Of others nobody knows how; they are halted.
+fn power_off(a: &mut CodeAssembler) -> Assembled {
+    let mut halt = a.create_label();
+    a.cmp(qword_ptr(scratch::OURS), 0)?;
+    a.je(halt)?;
     a.mov(edx, u32::from(SLEEP_CONTROL))?;
     a.mov(eax, u32::from(SLEEP_CONTROL_S5))?;
     a.out(dx, al)?;
+    a.set_label(&mut halt)?;
+    a.cli()?;
     a.hlt()?;
-    routines.emit(a)?;
-    others::trampoline(a, &mut routines)
+    a.jmp(halt)
 }
 
 /// Values kept to be reported later.

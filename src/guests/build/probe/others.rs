@@ -3,7 +3,11 @@
 
 use iced_x86::code_asm::*;
 
-use super::{Assembled, Routines, assemble, scratch};
+use super::{
+    Assembled, Routines,
+    acpi::{HEADER_LEN, LENGTH, RSDP, XSDT},
+    assemble, scratch,
+};
 use crate::machine::LAPIC;
 
 /// Offset of the local APIC's interrupt command register, lower half.
@@ -17,9 +21,12 @@ const MSRS: [(&str, u32); 2] = [("other_misc_enable", 0x1a0), ("other_mtrr_def_t
 
 /// Reports how many vCPUs came to the kernel's entry; starts all others that the
 /// MADT names, and reports how many of them came, and what MSRs the last one found.
+/// Only on ukivm's own machine: another's might be at something.
 pub(super) fn start(a: &mut CodeAssembler, routines: &Routines) -> Assembled {
     let (mut wait, mut alone) = (a.create_label(), a.create_label());
     let page = u32::try_from(scratch::TRAMPOLINE >> 12).expect("low memory");
+    a.cmp(qword_ptr(scratch::OURS), 0)?;
+    a.je(alone)?;
     routines.number(a, "started_before", scratch::STARTED)?;
     count(a)?;
     routines.number(a, "others", scratch::OTHERS)?;
@@ -49,10 +56,6 @@ pub(super) fn start(a: &mut CodeAssembler, routines: &Routines) -> Assembled {
 /// Counts the processors in the MADT that are enabled, and leaves out one, the
 /// boot processor. ACPI 6.5, 5.2.12.2.
 fn count(a: &mut CodeAssembler) -> Assembled {
-    const RSDP: i32 = 0x70;
-    const XSDT: i32 = 24;
-    const HEADER_LEN: i32 = 36;
-    const LENGTH: i32 = 4;
     /// Behind the header: the local APICs' address, and flags.
     const STRUCTURES: i32 = HEADER_LEN + 8;
     const STRUCTURE_LENGTH: i32 = 1;

@@ -30,6 +30,7 @@ pub(super) fn keep(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
     let mut entry = a.create_label();
     a.set_label(&mut entry)?;
     keep_general(a, log)?;
+    a.cli()?;
     a.cld()?;
     a.lock().inc(qword_ptr(scratch::ENTRIES))?;
     a.lea(rax, ptr(entry))?;
@@ -46,8 +47,7 @@ pub(super) fn keep(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
     keep_fpu(a, log)?;
     map_lapic(a)?;
     for (name, register) in LAPIC_REGISTERS {
-        a.mov(rbx, LAPIC + register)?;
-        a.mov(eax, dword_ptr(rbx))?;
+        read_lapic(a, log, register)?;
         log.rax(a, name)?;
     }
     for (name, port) in PIC_MASKS {
@@ -91,7 +91,9 @@ fn keep_control(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
         a.mov(rax, register)?;
         log.rax(a, name)?;
     }
-    for (name, register) in [("dr6", dr6), ("dr7", dr7)] {
+    for (name, register) in
+        [("dr0", dr0), ("dr1", dr1), ("dr2", dr2), ("dr3", dr3), ("dr6", dr6), ("dr7", dr7)]
+    {
         a.mov(rax, register)?;
         log.rax(a, name)?;
     }
@@ -141,8 +143,26 @@ fn keep_fpu(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
     log.rax(a, "mxcsr")
 }
 
+/// A register of the local APIC, in RAX: in x2APIC mode (EXTD) it is an MSR.
+/// Intel SDM vol. 3A, 11.12.1.
+fn read_lapic(a: &mut CodeAssembler, log: &Log, register: u64) -> Assembled {
+    const EXTD: u32 = 10;
+    let (mut by_msr, mut done) = (a.create_label(), a.create_label());
+    a.bt(dword_ptr(log.of("apic_base")), EXTD)?;
+    a.jc(by_msr)?;
+    a.mov(rbx, LAPIC + register)?;
+    a.mov(eax, dword_ptr(rbx))?;
+    a.jmp(done)?;
+    a.set_label(&mut by_msr)?;
+    a.mov(ecx, 0x800 + u32::try_from(register >> 4).expect("a small number"))?;
+    a.rdmsr()?;
+    a.set_label(&mut done)?;
+    a.mov(eax, eax)
+}
+
 /// Goes over to page tables that also map the local APIC: copies of those down to
-/// the first PDPT, whose fourth entry, the GiB of the hole, gets a PD.
+/// the first PDPT, and of the PD of its fourth entry, the GiB of the local APIC; an
+/// empty one if it has none.
 fn map_lapic(a: &mut CodeAssembler) -> Assembled {
     const PAGE_WORDS: u32 = 512;
     const PAGE: i32 = 4096;
@@ -153,10 +173,17 @@ fn map_lapic(a: &mut CodeAssembler) -> Assembled {
     const DEVICE: u64 = 0x9b;
     const LAPIC_SLOT: i32 = (LAPIC >> 21 & 511) as i32;
 
-    let mut four_levels = a.create_label();
+    /// Of an entry: the address, that it is there, that it maps memory itself.
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    const PRESENT: i32 = 1;
+    const LARGE: i32 = 0x80;
+
+    let (mut four_levels, mut empty) = (a.create_label(), a.create_label());
+    let (mut filled, mut mapped) = (a.create_label(), a.create_label());
     // The table at RSI to RDI, which goes on behind it.
     let copy = |a: &mut CodeAssembler| {
-        a.and(rsi, -PAGE)?;
+        a.mov(rax, ADDRESS)?;
+        a.and(rsi, rax)?;
         a.mov(ecx, PAGE_WORDS)?;
         a.rep().movsq()
     };
@@ -176,10 +203,26 @@ fn map_lapic(a: &mut CodeAssembler) -> Assembled {
     copy_next(a)?;
     a.set_label(&mut four_levels)?;
     copy_next(a)?;
-    a.lea(rax, ptr(rdi + TABLE))?;
-    a.mov(qword_ptr(rdi - PAGE + 3 * 8), rax)?;
+    a.mov(rbx, rdi)?;
+    a.mov(rsi, qword_ptr(rbx - PAGE + 3 * 8))?;
+    a.test(esi, PRESENT)?;
+    a.jz(empty)?;
+    a.test(esi, LARGE)?;
+    a.jnz(mapped)?;
+    copy(a)?;
+    a.jmp(filled)?;
+    a.set_label(&mut empty)?;
+    a.xor(eax, eax)?;
+    a.mov(ecx, PAGE_WORDS)?;
+    a.rep().stosq()?;
+    a.set_label(&mut filled)?;
+    a.lea(rax, ptr(rbx + TABLE))?;
+    a.mov(qword_ptr(rbx - PAGE + 3 * 8), rax)?;
+    a.test(dword_ptr(rbx + LAPIC_SLOT * 8), PRESENT)?;
+    a.jnz(mapped)?;
     a.mov(rax, (LAPIC & !0x1f_ffff) | DEVICE)?;
-    a.mov(qword_ptr(rdi + LAPIC_SLOT * 8), rax)?;
+    a.mov(qword_ptr(rbx + LAPIC_SLOT * 8), rax)?;
+    a.set_label(&mut mapped)?;
     a.mov(rax, scratch::PAGE_TABLES)?;
     a.mov(cr3, rax)
 }
