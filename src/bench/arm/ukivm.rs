@@ -11,6 +11,7 @@ use crate::{
         process::{self, Finished},
     },
     engine::{Kind, tcg},
+    messages::chain,
     outcome::End,
     timeline::Milestone,
 };
@@ -95,7 +96,11 @@ impl Arm for Ukivm {
 
     fn available(&self, mode: Mode) -> Result<(), Why> {
         match (mode, self.engine) {
-            (Mode::Time, _) | (Mode::Count, Kind::Tcg) => Ok(()),
+            (Mode::Time, _) => Ok(()),
+            (Mode::Count, Kind::Tcg) => {
+                let qemu = tcg::qemu().map_err(|error| why(&error))?;
+                tcg::count::check_qemu(&qemu).map_err(|error| why(&error))
+            }
             (Mode::Count, Kind::Kvm) => Err(Why {
                 reason: "KVM does not count a guest's instructions".to_owned(),
                 mend: Some("give --engine tcg".to_owned()),
@@ -120,6 +125,10 @@ impl Arm for Ukivm {
         })?;
         told.trial(self.engine, started)
     }
+}
+
+fn why(error: &dyn std::error::Error) -> Why {
+    Why { reason: chain(error), mend: None }
 }
 
 /// What a milestone is the end of.

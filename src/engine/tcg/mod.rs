@@ -8,7 +8,7 @@
 //!
 //! [`Milestone::FirstEntry`] is the moment when QEMU, all set up, is told to let
 //! the CPU run: the ROM's instructions, some hundred, come first. Exits can't be
-//! counted, since none comes to us.
+//! counted, since none comes to us; its instructions can ([`count`]).
 //!
 //! [`Milestone::FirstEntry`]: crate::session::Milestone::FirstEntry
 
@@ -186,7 +186,8 @@ impl LoadedVm {
     /// The guest has one vCPU and gets no input. What it does depends on the plan and
     /// on QEMU's version, and on nothing else.
     pub fn count(self, session: &Session) -> Result<Counted, Error> {
-        count::check(self.machine.cpus())?;
+        count::check_cpus(self.machine.cpus())?;
+        count::check_qemu(&self.qemu)?;
         let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
         let (channels, ends) = Channels::open(&self.memory, &rom, Count::All)?;
         let mut console = Vec::new();
@@ -206,7 +207,8 @@ impl LoadedVm {
     /// tells how many it has executed; nothing if it printed `Linux version` or
     /// `session` was over before.
     pub fn count_to(self, address: u64, session: &Session) -> Result<Option<u64>, Error> {
-        count::check(self.machine.cpus())?;
+        count::check_cpus(self.machine.cpus())?;
+        count::check_qemu(&self.qemu)?;
         let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
         let (channels, ends) = Channels::open(&self.memory, &rom, Count::UpTo(address))?;
         let mut late = count::Late::default();

@@ -23,7 +23,7 @@ use thiserror::Error;
 
 pub use self::replay_log::LogError;
 use self::replay_log::{Recording, Write};
-use super::rom::AFTER_MARK;
+use super::{qemu::QemuFound, rom::AFTER_MARK};
 
 /// The port of the debug console that the boot ROM marks the entry by; beside those
 /// that are the guest's.
@@ -51,6 +51,15 @@ pub enum Error {
     Cpus {
         /// How many.
         found: u32,
+    },
+    /// A QEMU whose counts nobody has verified.
+    #[error(
+        "this QEMU is {found}; counts were verified with {VERIFIED}x only, and UKIVM_QEMU may \
+         name one"
+    )]
+    Qemu {
+        /// Its version.
+        found: String,
     },
     /// The log can't be read.
     #[error(transparent)]
@@ -159,9 +168,24 @@ impl Late {
 }
 
 /// Whether a machine of `cpus` vCPUs can be counted.
-pub(super) fn check(cpus: u32) -> Result<(), Error> {
+pub(super) fn check_cpus(cpus: u32) -> Result<(), Error> {
     if cpus == 1 { Ok(()) } else { Err(Error::Cpus { found: cpus }) }
 }
+
+/// Whether that QEMU's counts are known to be exact.
+///
+/// The form of the log alone does not tell: since version 8 the device that powers off
+/// only asks for QEMU's end (hw/misc/debugexit.c), and the guest goes on meanwhile.
+pub(crate) fn check_qemu(qemu: &QemuFound) -> Result<(), Error> {
+    if qemu.version.starts_with(VERIFIED) {
+        Ok(())
+    } else {
+        Err(Error::Qemu { found: qemu.version.clone() })
+    }
+}
+
+/// The versions of QEMU whose counts were verified.
+const VERIFIED: &str = "7.2.";
 
 #[cfg(test)]
 mod tests {
@@ -203,6 +227,19 @@ mod tests {
         let seen = ["Decompressing Linux...", "Linux ver", "sion 6.1"]
             .map(|text| late.sees(text.as_bytes()));
         assert_eq!(seen, [false, false, true]);
+    }
+
+    #[test]
+    fn only_a_qemu_that_was_verified_counts() {
+        let check = |version: &str| {
+            check_qemu(&QemuFound { path: "qemu".into(), version: version.to_owned() })
+        };
+        assert_eq!(check("7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)"), Ok(()));
+        assert_eq!(
+            check("10.0.2 (Debian)").unwrap_err().to_string(),
+            "this QEMU is 10.0.2 (Debian); counts were verified with 7.2.x only, and UKIVM_QEMU \
+             may name one"
+        );
     }
 
     #[test]
