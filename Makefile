@@ -61,7 +61,7 @@ gates: ## Run what CI runs before the tests
 	@.ci/gates
 
 bench: ## Measure: the start of a boot, and planning (benches/README.md)
-	@$(CARGO) bench --locked
+	@$(CARGO) bench --locked --bench boot --bench plan
 
 fuzz: ## Fuzz the parsers for a minute each (needs cargo-fuzz and a nightly toolchain)
 	@cd firmware-less/fuzz && $(CARGO) run --quiet --example seeds && \

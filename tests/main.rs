@@ -12,6 +12,8 @@
 mod action;
 /// Other ways to boot a UKI.
 mod arms;
+/// Benchmarks.
+mod bench;
 /// Whole kernels on both engines.
 mod boot;
 /// The command line: options, messages, exit statuses.

@@ -15,13 +15,19 @@ const LINE_STATUS: u32 = port::SERIAL as u32 + 5;
 
 /// A UKI whose kernel is `code`, entered in 64-bit mode.
 pub(crate) fn guest(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Vec<u8> {
+    let kernel = bzimage().protected_mode(protected_mode(code)).build();
+    uki().section(".linux", kernel).section(".cmdline", "quiet").build()
+}
+
+/// The protected-mode code of such a kernel.
+pub(crate) fn protected_mode(
+    code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
+) -> Vec<u8> {
     let mut assembler = CodeAssembler::new(64).expect("64 is a bitness");
     code(&mut assembler).expect("instructions that exist");
     // Position-independent, so any address will do.
     let code = assembler.assemble(0).expect("code that assembles");
-    let protected_mode = [vec![0xf4; ENTRY_64], code].concat();
-    let kernel = bzimage().protected_mode(protected_mode).build();
-    uki().section(".linux", kernel).section(".cmdline", "quiet").build()
+    [vec![0xf4; ENTRY_64], code].concat()
 }
 
 /// Writes `text` to the serial port.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bench::arm::Until;
 use crate::verdict::{Line, Mark, MarkName, Severity, Watch};
 
 /// How many lines are kept from the start; no boot that is measured prints more
@@ -53,6 +54,24 @@ impl Console {
         } else {
             self.began.get_or_insert(at);
         }
+    }
+
+    /// Nothing has come for a while: what stands there without an end may be a prompt.
+    pub(super) fn pause(&mut self, at: Duration) {
+        let Self { watch, marks, .. } = self;
+        watch.pause(at, &mut |mark: &Mark| marks.push((mark.name, at, mark.text.clone())));
+    }
+
+    /// When the guest had come as far as `until`, which for [`Until::End`] is when it
+    /// said that it ends.
+    pub(super) fn reached(&self, until: Until) -> Option<Duration> {
+        let names: &[MarkName] = match until {
+            Until::End => &[MarkName::Ending],
+            Until::Init => &[MarkName::InitStarted, MarkName::Userspace, MarkName::LoginPrompt],
+            Until::Login => &[MarkName::LoginPrompt],
+        };
+        let found = self.marks.iter().find(|(name, ..)| names.contains(name));
+        found.map(|(_, at, _)| *at)
     }
 
     /// There will be no more.
@@ -134,6 +153,20 @@ mod tests {
         assert_eq!(at(MarkName::Ending), Some(ms(9)));
         assert_eq!(console.mark(MarkName::Ending, ms(10)), None);
         assert_eq!(console.failure(), None);
+    }
+
+    #[test]
+    fn a_guest_has_come_so_far_when_it_says_so_even_by_a_prompt() {
+        let mut console = Console::default();
+        console.push(b"[    1.0] Run /init as init process\r\n", ms(1));
+        console.push(b"host login: ", ms(2));
+        assert_eq!(console.reached(Until::Init), Some(ms(1)));
+        assert_eq!(console.reached(Until::Login), None);
+        console.pause(ms(900));
+        assert_eq!(console.reached(Until::Login), Some(ms(900)));
+        assert_eq!(console.reached(Until::End), None);
+        console.push(b"\r\n[    2.0] reboot: Power down\r\n", ms(1000));
+        assert_eq!(console.reached(Until::End), Some(ms(1000)));
     }
 
     #[test]

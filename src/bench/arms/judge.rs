@@ -12,7 +12,8 @@ use crate::{
     verdict::MarkName,
 };
 
-const QUIET: &str = "the kernel did not print it on the console (loglevel, quiet or no console)";
+pub(super) const QUIET: &str =
+    "the kernel did not print it on the console (loglevel, quiet or no console)";
 
 /// What was seen of a guest, held against what was to be booted.
 ///

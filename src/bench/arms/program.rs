@@ -13,13 +13,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{console::Console, parts::Inherited};
 use crate::{
-    bench::arm::{Error, Request},
+    bench::arm::{Error, Request, Until},
     child::{Child, Standard, Text},
     verdict::MarkName,
 };
 
 /// How long a program may take to end once its guest has.
 const LEAVE: Duration = Duration::from_secs(2);
+/// How long a line without an end stands before it is taken for a prompt.
+const PROMPT: Duration = Duration::from_secs(1);
 /// How often it is looked whether the trial is still wanted.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -104,10 +106,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Listens until the program has closed its output, or its guest has ended and
-    /// it does not.
+    /// Listens until the program has closed its output, its guest has come as far as
+    /// it should, or has ended and the program does not.
     fn listen(&mut self) -> Result<(), Error> {
         let mut buffer = [0; 4096];
+        let mut quiet_since = Duration::ZERO;
         loop {
             let now = self.start.elapsed();
             if self.request.is_stopped() {
@@ -117,18 +120,20 @@ impl Run<'_> {
                 let console = self.console.last_lines();
                 return Err(Error::TimeLimit { limit: self.request.time_limit, console });
             }
-            let leave = self.ended().and_then(|at| at.checked_add(LEAVE));
-            if leave.is_some_and(|leave| now >= leave) {
+            if self.is_done(now) {
                 return Ok(());
             }
             if !self.is_readable() {
+                if now >= quiet_since.saturating_add(PROMPT) {
+                    self.console.pause(quiet_since);
+                }
                 continue;
             }
             match self.output.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(len) => {
-                    let at = self.start.elapsed();
-                    self.console.push(buffer.get(..len).unwrap_or_default(), at);
+                    quiet_since = self.start.elapsed();
+                    self.console.push(buffer.get(..len).unwrap_or_default(), quiet_since);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Ok(()),
@@ -136,10 +141,16 @@ impl Run<'_> {
         }
     }
 
-    /// When the kernel said that it ends, or was done with its panic.
-    fn ended(&self) -> Option<Duration> {
-        let at = |name| self.console.mark(name, Duration::ZERO).map(|(at, _)| at);
-        at(MarkName::Ending).or_else(|| at(MarkName::PanicEnd))
+    /// Whether nothing more is to be waited for: a program that ends with its guest is
+    /// given the time to do so.
+    fn is_done(&self, now: Duration) -> bool {
+        let reached = self.console.reached(self.request.until);
+        if self.request.until != Until::End && reached.is_some() {
+            return true;
+        }
+        let panicked = self.console.mark(MarkName::PanicEnd, Duration::ZERO).map(|(at, _)| at);
+        let ended = self.console.reached(Until::End).or(panicked);
+        ended.is_some_and(|at| now >= at.saturating_add(LEAVE))
     }
 
     /// Waits a while for output.
@@ -149,27 +160,37 @@ impl Run<'_> {
         poll(&mut fds, tick.as_ref()).is_ok_and(|ready| ready > 0)
     }
 
-    /// What was seen, if the guest ended as it should.
+    /// What was seen, if the guest came as far as it should.
     fn seen(mut self, path: &Path, said: &Text) -> Result<Seen, Error> {
         let closed = self.start.elapsed();
         self.console.finish(closed);
-        let console = || self.console.last_lines();
         if let Some(how) = self.console.failure() {
-            return Err(Error::End { how, console: console() });
+            return Err(Error::End { how, console: self.console.last_lines() });
         }
-        let ended = self.ended();
-        let stays = ended.is_some_and(|at| closed >= at.saturating_add(LEAVE));
+        let until = self.request.until;
+        let reached = self.console.reached(until);
+        // Else it has closed its output, and so is ending.
+        let stays = until != Until::End && reached.is_some()
+            || reached.is_some_and(|at| closed >= at.saturating_add(LEAVE));
         if stays {
             self.child.kill();
         }
-        let status = self.child.wait();
-        match (ended, status) {
+        let status = self.child.wait_at_most(LEAVE);
+        match (reached, status) {
+            (Some(end), _) if until != Until::End => {
+                Ok(Seen { console: self.console, end, how: "came as far as was wanted" })
+            }
             (Some(end), _) if stays => {
                 let how = "said that it ends; its monitor had to be ended";
                 Ok(Seen { console: self.console, end, how })
             }
-            (_, Ok(status)) if status.success() => {
+            (_, Ok(status)) if status.success() && until == Until::End => {
                 Ok(Seen { console: self.console, end: closed, how: "ended by itself" })
+            }
+            (_, Ok(status)) if status.success() => {
+                let console = self.console.last_lines();
+                let how = "it ended before it had come as far as was wanted".to_owned();
+                Err(Error::End { how, console })
             }
             (_, status) => {
                 let what = failed(status, &said.tail());

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    amount::{amount, ratio},
+    amount::{amount, counted, ratio},
     human::{boots, outliers, verdict},
 };
 use crate::{
@@ -72,7 +72,8 @@ fn entry(entry: &Entry, unit: Unit, text: &mut String) {
             show(float(summary.max))
         );
     }
-    let _ = writeln!(text, "\n{} boots{}.", entry.trials.len(), outliers(entry, unit));
+    let boots = counted(entry.trials.len(), "boot");
+    let _ = writeln!(text, "\n{boots}{}.", outliers(entry, unit));
 }
 
 fn versus(versus: &Versus, unit: Unit, text: &mut String) {

@@ -8,9 +8,10 @@ use crate::{
     bench::{
         Until,
         arm::{Decompressor, Told},
+        arms::kexec::{Way, boot},
         clock, count,
     },
-    cli::{BenchOptions, EngineOption, HandoffOption, JobOptions},
+    cli::{BenchOptions, EngineOption, HandoffOption, JobOptions, KexecOption},
     commands::{print, warn},
     engine::{self, Engine, Kind, Load, tcg::Counted},
     error::Error,
@@ -32,6 +33,9 @@ pub(super) fn run(
     start: Instant,
 ) -> Result<u8, Error> {
     let main_at = clock::now().saturating_sub(nanos(start.elapsed()));
+    if let Some(how) = options.trial_kexec {
+        return by_kexec(options, image, engine, (how, start));
+    }
     let mut timeline = Timeline::new(start);
     let mut job_options = JobOptions { image: image.to_owned(), ..options.job.clone() };
     if options.trial_direct {
@@ -58,7 +62,8 @@ pub(super) fn run(
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
     let watch = Watch::new(policy(options.until.into()));
-    let limits = Limits { start, time_limit: options.time_limit, interactive: false };
+    let time_limit = Some(super::time_limit(options, engine.kind));
+    let limits = Limits { start, time_limit, interactive: false };
     let session = Session::watched(Record::default(), watch, limits, timeline)
         .map_err(|source| Error::Host { what: "can't set up the console", source })?;
     let told = if options.count {
@@ -75,6 +80,20 @@ pub(super) fn run(
         let finished = session.finish();
         tell(main_at, &outcome?, &finished)
     };
+    print(&serde_json::to_string(&told).unwrap_or_default()).map(|()| 0)
+}
+
+/// Boots `image` by way of its own kernel, and tells of it on standard output.
+fn by_kexec(
+    options: &BenchOptions,
+    image: &Path,
+    engine: Kind,
+    (how, start): (KexecOption, Instant),
+) -> Result<u8, Error> {
+    let subject = JobOptions { image: image.to_owned(), ..options.job.clone() };
+    let limits = Limits { start, time_limit: options.time_limit, interactive: false };
+    let is_check = how == KexecOption::Check;
+    let told = boot(&subject, Way { engine, until: options.until.into(), is_check, limits })?;
     print(&serde_json::to_string(&told).unwrap_or_default()).map(|()| 0)
 }
 

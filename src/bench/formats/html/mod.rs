@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use self::svg::escaped;
 use super::{
-    amount::{amount, ratio},
+    amount::{amount, counted, ratio},
     human::{boots, outliers, verdict},
     markdown::command,
 };
@@ -86,7 +86,8 @@ fn comparison(versus: &Versus, unit: Unit) -> String {
     };
     let _ = writeln!(
         text,
-        "<table>\n<thead><tr><th></th><th>difference</th><th>{ratio_is}</th></tr></thead>\n<tbody>"
+        "<table class=\"ratios\">\n<thead><tr><th></th><th>difference</th><th>{ratio_is}</th></tr>\
+         </thead>\n<tbody>"
     );
     for compared in &versus.metrics {
         let class = if compared.differs() { " class=\"differs\"" } else { "" };
@@ -159,11 +160,11 @@ fn table(entry: &Entry, unit: Unit) -> String {
     };
     let rows: String = entry.metrics.iter().map(row).collect();
     format!(
-        "<details>\n<summary>{} boots{}: the numbers</summary>\n<div class=\"wide\"><table>\n\
+        "<details>\n<summary>{}{}: the numbers</summary>\n<div class=\"wide\"><table>\n\
          <thead><tr><th></th><th>median</th><th>mean</th><th>stdev</th><th>MAD</th><th>min</th>\
          <th>5 %</th><th>95 %</th><th>max</th><th>outliers</th></tr></thead>\n\
          <tbody>\n{rows}</tbody>\n</table></div>\n</details>\n",
-        entry.trials.len(),
+        counted(entry.trials.len(), "boot"),
         escaped(&outliers(entry, unit))
     )
 }
