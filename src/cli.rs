@@ -139,6 +139,11 @@ pub struct JobOptions {
     #[arg(long, value_name = "on|off|HEX", help_heading = "Hand-off", value_parser = kaslr)]
     pub kaslr: Option<KaslrOption>,
 
+    /// With --handoff direct, unpack the kernel each time instead of keeping it unpacked in
+    /// $XDG_CACHE_HOME/ukivm
+    #[arg(long, help_heading = "Hand-off")]
+    pub no_cache: bool,
+
     /// Whose kexec to mirror: modern is Linux 6.12 and later, legacy 6.1
     #[arg(long, value_enum, default_value_t = FlavourOption::Modern, help_heading = "Hand-off")]
     pub flavour: FlavourOption,

@@ -1,8 +1,9 @@
 //! The bytes that a plan puts into guest memory, wherever they are now.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, slice};
 
 use firmware_less::{
+    kernel::Relocation,
     plan::{BootPlan, Content, FileSlice, Placement},
     range::{FileRange, GuestRange, index},
     read_at::ReadAt as _,
@@ -50,6 +51,17 @@ impl<'a> Memory<'a> {
     ) -> Result<(), Error> {
         let mut at = range.start();
         for placement in self.placements {
+            if let Some(relocation) = &placement.relocation
+                && let Some(shared) = placement.range.intersection(range)
+            {
+                zeros(shared.start().saturating_sub(at), see)?;
+                let bytes = self.relocated(placement, relocation)?;
+                let skip = index(shared.start().saturating_sub(placement.range.start()));
+                let part = bytes.get(skip..skip.saturating_add(index(shared.len())));
+                see(Chunk::Bytes(part.unwrap_or_default()))?;
+                at = shared.end();
+                continue;
+            }
             for piece in &placement.pieces {
                 let start = placement.range.start().saturating_add(piece.offset);
                 let whole = GuestRange::new(start, piece.content.len());
@@ -75,6 +87,15 @@ impl<'a> Memory<'a> {
             }
             Ok(())
         })?;
+        Ok(bytes)
+    }
+
+    /// All of `placement`, changed as it is to be.
+    fn relocated(&self, placement: &Placement, relocation: &Relocation) -> Result<Vec<u8>, Error> {
+        let as_it_is = Placement { relocation: None, ..placement.clone() };
+        let memory = Memory::new(slice::from_ref(&as_it_is), self.files);
+        let mut bytes = memory.bytes(placement.range)?;
+        relocation.apply(bytes.as_mut_slice());
         Ok(bytes)
     }
 

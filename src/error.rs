@@ -11,7 +11,7 @@ use firmware_less::{
 use thiserror::Error;
 
 use crate::{
-    engine, exit, files, job,
+    engine, exit, files,
     outcome::Signal,
     probe, symbols,
     verdict::lists,
@@ -264,13 +264,12 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] engine::Error),
     /// The kernel can't be entered directly, and nothing else is wanted.
-    #[error("{}: can't be handed over directly", path.display())]
+    #[error("{}: can't be handed over directly: {why}", path.display())]
     NotDirect {
         /// As the user named the UKI.
         path: PathBuf,
         /// Why not.
-        #[source]
-        source: job::NotDirect,
+        why: String,
     },
     /// A file is no report of a benchmark.
     #[error("{}: {what}", path.display())]

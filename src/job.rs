@@ -3,19 +3,17 @@
 
 use std::{
     io,
-    num::NonZero,
     path::{Path, PathBuf},
-    thread,
 };
 
 use firmware_less::{
     acceptance::{self, Accepted, Cause, Refusal},
     handoff::{
         LaidOut,
-        direct::{self, Direct, Kaslr, Wish},
+        direct::{self, Kaslr, Wish},
         kexec::{self, Platform, SEED_LEN, Warning},
     },
-    kernel::{Kernel, Unpacked, unpacked},
+    kernel::{Kernel, Unpacked},
     machine::Machine,
     plan::{BootPlan, FileId, FileSlice},
     range::{FileRange, GuestRange},
@@ -28,7 +26,6 @@ use firmware_less::{
     },
 };
 use rustix::rand::{GetRandomFlags, getrandom};
-use thiserror::Error as ThisError;
 
 use crate::{
     addons::{folder, in_folder},
@@ -36,8 +33,9 @@ use crate::{
     digest::{self, Digest},
     error::Error,
     files::{Files, OpenFile},
-    messages::say,
+    messages::{chain, say},
     timeline::Milestone,
+    unpacking::{NotDirect, unpacked},
     verify::{self, Origin},
 };
 
@@ -56,8 +54,17 @@ pub struct Job {
     pub kernel: Kernel,
     /// What both hand-offs leave to choose.
     pub kexec: kexec::Options,
-    /// For a kernel that is to be entered directly, whether at random addresses.
-    pub direct: Option<Wish>,
+    /// For a kernel that is to be entered directly.
+    pub direct: Option<Directly>,
+}
+
+/// How a kernel is to be entered directly.
+#[derive(Debug)]
+pub struct Directly {
+    /// Whether at random addresses.
+    pub wish: Wish,
+    /// The kernel proper, or why there is none.
+    pub unpacked: Result<Unpacked, NotDirect>,
 }
 
 /// How a kernel is handed over in the end.
@@ -67,17 +74,6 @@ pub enum Handoff {
     Kexec,
     /// Unpacked by us, and where it came to be.
     Direct(Kaslr),
-}
-
-/// Why a kernel can't be entered directly.
-#[derive(Debug, ThisError)]
-pub enum NotDirect {
-    /// It can't be unpacked.
-    #[error(transparent)]
-    Unpack(#[from] unpacked::Error),
-    /// It can't be laid out.
-    #[error(transparent)]
-    LayOut(#[from] direct::Error),
 }
 
 impl Job {
@@ -104,14 +100,19 @@ impl Job {
             credentials: credentials(options)?,
             enforced: files.trust.is_some(),
         };
-        let Opening { files, verified, .. } = files;
+        let Opening { mut files, verified, .. } = files;
         mark(Milestone::FilesOpened);
         let reading = options.handed.reading();
         let Accepted { uki, handed, kernel } = Accepted::read(files.uki(), reading, &choice)
             .map_err(|refusal| refused(files.uki(), refusal, &choice))?;
         let kexec = kexec::Options { flavour: options.flavour.into(), seed: seed(options)? };
-        let direct = wish(options, &kexec)?;
         mark(Milestone::ImageParsed);
+        let direct = wish(options, &kexec)?.map(|wish| {
+            let kernel = (handed.kernel, &kernel);
+            let unpacked = unpacked(&mut files, kernel, options.memory, !options.no_cache);
+            mark(Milestone::KernelUnpacked);
+            Directly { wish, unpacked }
+        });
         Ok(Self { files, verified, uki, handed, kernel, kexec, direct })
     }
 
@@ -144,7 +145,7 @@ impl Job {
         mark: &mut dyn FnMut(Milestone),
     ) -> Result<Planned, Error> {
         let path = || self.files.uki().path.clone();
-        let (mut laid_out, handoff, not_direct) = self.lay_out(machine, mark)?;
+        let (mut laid_out, handoff, not_direct) = self.lay_out(machine)?;
         if let Some(code) = guest {
             let no_place = |source| Error::StandIn { path: path(), source };
             laid_out = laid_out.with_guest(code).map_err(no_place)?;
@@ -163,15 +164,9 @@ impl Job {
     }
 
     /// Directly if that is wanted and can be done, else as kexec does.
-    fn lay_out(
-        &self,
-        machine: &Machine,
-        mark: &mut dyn FnMut(Milestone),
-    ) -> Result<(LaidOut, Handoff, Option<NotDirect>), Error> {
-        let not_direct = match self.direct.map(|wish| self.lay_out_directly(machine, wish, mark)) {
-            Some(Ok(Direct { laid_out, kaslr })) => {
-                return Ok((laid_out, Handoff::Direct(kaslr), None));
-            }
+    fn lay_out(&self, machine: &Machine) -> Result<(LaidOut, Handoff, Option<String>), Error> {
+        let not_direct = match self.direct.as_ref().map(|direct| self.directly(machine, direct)) {
+            Some(Ok((laid_out, kaslr))) => return Ok((laid_out, Handoff::Direct(kaslr), None)),
             Some(Err(why)) => Some(why),
             None => None,
         };
@@ -181,19 +176,13 @@ impl Job {
             .map_err(|source| Error::Handoff { path: self.files.uki().path.clone(), source })
     }
 
-    fn lay_out_directly(
-        &self,
-        machine: &Machine,
-        wish: Wish,
-        mark: &mut dyn FnMut(Milestone),
-    ) -> Result<Direct, NotDirect> {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let file = self.files.get(self.handed.kernel.file).unwrap_or(self.files.uki());
-        let unpacked = Unpacked::read(file, &self.kernel, machine.memory(), threads)?;
-        mark(Milestone::KernelUnpacked);
+    fn directly(&self, machine: &Machine, direct: &Directly) -> Result<(LaidOut, Kaslr), String> {
+        let unpacked = direct.unpacked.as_ref().map_err(|why| chain(why))?;
         let platform = (machine, Platform::of(machine));
         let kernel = (&self.kernel, unpacked);
-        Ok(direct::lay_out(platform, kernel, &self.handed, &self.kexec, wish)?)
+        direct::lay_out(platform, kernel, &self.handed, &self.kexec, direct.wish)
+            .map(|direct| (direct.laid_out, direct.kaslr))
+            .map_err(|why| chain(&why))
     }
 }
 
@@ -209,7 +198,7 @@ pub struct Planned {
     /// How the kernel is handed over.
     pub handoff: Handoff,
     /// Why it is not directly, if that was wanted.
-    pub not_direct: Option<NotDirect>,
+    pub not_direct: Option<String>,
     /// What a real kexec would not have done.
     pub warnings: Vec<Warning>,
 }

@@ -12,7 +12,6 @@ use crate::{
     digest::hex,
     engine::Engine,
     job::{self, Job, Planned},
-    messages::chain,
     outcome::{CrashReport, End, Exits, Outcome},
     timeline::{GuestMilestone, Milestone, Timeline, micros},
     verdict::{Finding, Watch},
@@ -105,7 +104,7 @@ impl Handoff {
         Self {
             kind,
             kaslr,
-            not_direct: planned.not_direct.as_ref().map(|why| chain(why)),
+            not_direct: planned.not_direct.clone(),
             flavour: job.kexec.flavour,
             digest: planned.digest.map(|digest| hex(&digest)),
         }

@@ -77,7 +77,7 @@ fn an_initrd_20_mb_larger_is_found_in_what_loads_it() {
     let scratch = Scratch::new();
     scratch.file("small.efi", image(1000));
     scratch.file("large.efi", image(20 << 20));
-    let runs = ["--runs=16", "--export-json=r.json", "small.efi", "large.efi"];
+    let runs = ["--runs=20", "--export-json=r.json", "small.efi", "large.efi"];
     let ran = bench(&scratch, engine, &runs);
     assert_eq!(ran.status, Some(0), "{ran:?}");
     let found = differences(&json(scratch.path().join("r.json")));
@@ -140,7 +140,7 @@ fn what_became_slower_fails_a_comparison_and_what_did_not_passes() {
     scratch.file("b.efi", image(40 << 20));
     let measured = |image: &str, to: &str| {
         let export = format!("--export-json={to}");
-        assert_eq!(bench(&scratch, engine, &["--runs=12", &export, image]).status, Some(0));
+        assert_eq!(bench(&scratch, engine, &["--runs=20", &export, image]).status, Some(0));
     };
     measured("a.efi", "a.json");
     measured("b.efi", "b.json");
@@ -149,10 +149,10 @@ fn what_became_slower_fails_a_comparison_and_what_did_not_passes() {
     assert_eq!(same.status, Some(0), "{same:?}");
     let slower = compared("a.json", "b.json");
     assert_eq!(slower.status, Some(1), "{slower:?}");
-    assert!(slower.stdout.contains("more time; phases that differ: load (+"), "{}", slower.stdout);
-    assert_eq!(compared("b.json", "a.json").status, Some(0), "what is faster passes");
+    assert!(slower.stdout.contains("+ load "), "{}", slower.stdout);
+    assert!(compared("b.json", "a.json").stdout.contains("- load "), "what is faster is no reason");
     // And with boots of its own.
-    let ran = bench(&scratch, engine, &["--runs=12", "--compare=a.json", "b.efi"]);
+    let ran = bench(&scratch, engine, &["--runs=20", "--compare=a.json", "b.efi"]);
     assert_eq!(ran.status, Some(1), "{ran:?}");
 }
 

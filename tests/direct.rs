@@ -1,6 +1,12 @@
 //! `--handoff direct`: kernels of a few instructions, and what can't be done directly.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use firmware_less::{
     machine::port,
@@ -9,7 +15,7 @@ use firmware_less::{
 use iced_x86::code_asm::*;
 use serde_json::Value;
 
-use crate::support::{Scratch, engines, sound_uki, tiny};
+use crate::support::{Ran, Scratch, engines, sound_uki, tiny};
 
 /// What the guest ends with where all is as it should be.
 const GOOD: u8 = 7;
@@ -153,4 +159,117 @@ fn kaslr_is_the_kernel_s_own_when_kexec_hands_over() {
     let ran = scratch.ukivm(["plan", "foo.efi", "--handoff", "direct", "--kaslr", "maybe"]);
     assert_eq!(ran.status, Some(64), "{ran:?}");
     assert!(ran.stderr.contains("give on or off, or for a seed 64 hex digits"), "{ran:?}");
+}
+
+/// A UKI whose kernel ends with [`GOOD`], and a place for its cache.
+fn cached() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.file("foo.efi", guest("quiet", KASLR_FLAG));
+    scratch
+}
+
+const DIRECTLY: [&str; 6] = ["run", "foo.efi", "--handoff", "direct", "--timeout", "60"];
+
+fn run(scratch: &Scratch, engine: &str, options: &[&str]) -> Ran {
+    let ran = scratch.ukivm(DIRECTLY.iter().chain(&["--engine", engine]).chain(options));
+    assert_eq!(ran.status, Some(GOOD.into()), "{ran:?}");
+    ran
+}
+
+fn kept(scratch: &Scratch) -> Vec<PathBuf> {
+    let folder = scratch.path().join("cache/ukivm/kernels");
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+#[test]
+fn a_kernel_is_unpacked_once_and_then_taken_from_the_cache() {
+    let test = "a_kernel_is_unpacked_once_and_then_taken_from_the_cache";
+    for engine in engines(test) {
+        let scratch = cached();
+        run(&scratch, engine, &["--no-cache"]);
+        assert_eq!(kept(&scratch), [] as [PathBuf; 0]);
+        run(&scratch, engine, &[]);
+        let [kernel] = &kept(&scratch)[..] else { panic!("one kernel") };
+        let other = guest("quiet", 0x55);
+        let inode = |path: &Path| fs::metadata(path).expect("it is there").ino();
+        let before = inode(kernel);
+        run(&scratch, engine, &[]);
+        assert_eq!(inode(kernel), before, "it is not made again");
+        scratch.file("foo.efi", other);
+        let ran = scratch.ukivm(DIRECTLY.iter().chain(&["--engine", engine]));
+        assert_eq!(ran.status, Some(9), "another kernel is not taken for it: {ran:?}");
+        assert_eq!(kept(&scratch).len(), 2);
+    }
+}
+
+#[test]
+fn a_plan_keeps_nothing() {
+    let scratch = cached();
+    let ran = scratch.ukivm(["plan", "foo.efi", "--handoff", "direct"]);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert_eq!(kept(&scratch), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn a_kept_kernel_with_a_flipped_byte_is_unpacked_anew_and_that_is_said() {
+    let test = "a_kept_kernel_with_a_flipped_byte_is_unpacked_anew_and_that_is_said";
+    for engine in engines(test) {
+        let scratch = cached();
+        run(&scratch, engine, &[]);
+        let kernel = kept(&scratch).remove(0);
+        let sound = fs::read(&kernel).expect("the kernel");
+        let mut flipped = sound.clone();
+        flipped[0x1100] ^= 1;
+        fs::write(&kernel, flipped).expect("the kernel is ours");
+        let ran = run(&scratch, engine, &[]);
+        assert!(ran.stderr.contains("kept unpacked is damaged: it is unpacked anew"), "{ran:?}");
+        assert_eq!(fs::read(&kernel).expect("the kernel"), sound);
+        let ran = run(&scratch, engine, &[]);
+        assert!(!ran.stderr.contains("damaged"), "{ran:?}");
+    }
+}
+
+#[test]
+fn twenty_runs_at_once_some_of_them_killed_leave_a_sound_cache() {
+    let test = "twenty_runs_at_once_some_of_them_killed_leave_a_sound_cache";
+    let Some(engine) = engines(test).into_iter().find(|engine| *engine == "kvm") else { return };
+    let scratch = cached();
+    let start = || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_ukivm"))
+            .args(DIRECTLY.iter().chain(&["--engine", engine]))
+            .current_dir(scratch.path())
+            .env("XDG_CACHE_HOME", scratch.path().join("cache"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("ukivm starts")
+    };
+    let mut runs: Vec<_> = (0..20).map(|_| start()).collect();
+    for (number, run) in runs.iter_mut().enumerate().filter(|(number, _)| number % 3 == 0) {
+        std::thread::sleep(Duration::from_millis(number as u64));
+        run.kill().expect("it can be killed, or is over");
+    }
+    for (number, run) in runs.iter_mut().enumerate() {
+        let status = run.wait().expect("it ends").code();
+        assert!(status == Some(GOOD.into()) || (number % 3 == 0 && status.is_none()), "{status:?}");
+    }
+    let ran = run(&scratch, engine, &[]);
+    assert!(!ran.stderr.contains("damaged"), "{ran:?}");
+    assert_eq!(kept(&scratch).len(), 1);
+}
+
+#[test]
+fn a_cache_that_others_can_write_to_is_not_used_and_that_is_said() {
+    let test = "a_cache_that_others_can_write_to_is_not_used_and_that_is_said";
+    let Some(engine) = engines(test).into_iter().next() else { return };
+    let scratch = cached();
+    run(&scratch, engine, &[]);
+    let kernel = kept(&scratch).remove(0);
+    let folder = kernel.parent().expect("a folder");
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    let ran = run(&scratch, engine, &[]);
+    assert!(ran.stderr.contains("unpacked kernels are not kept: "), "{ran:?}");
+    assert!(ran.stderr.contains("chmod 700 mends it"), "{ran:?}");
 }

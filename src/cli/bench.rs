@@ -63,7 +63,7 @@ pub struct BenchOptions {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub warmup: Option<u32>,
 
-    /// How far the guest has to come
+    /// How far the guest has to come: a system that does not end by itself needs init or login
     #[arg(long, value_enum, default_value_t = UntilOption::End, help_heading = "Benchmark")]
     pub until: UntilOption,
 

@@ -19,7 +19,7 @@ use firmware_less::uki::{Name, Reading, handed::Note};
 use crate::{
     error::Error,
     job::{Job, Planned},
-    messages::{chain, say},
+    messages::say,
 };
 
 /// Says whose reading applies if it is not the default, and what was done that
@@ -63,7 +63,7 @@ fn tell(job: &Job) {
 /// Says what came out otherwise than wanted, and each warning.
 fn warn(planned: &Planned) {
     if let Some(why) = &planned.not_direct {
-        say(&format!("handed over as kexec does, not directly: {}", chain(why)));
+        say(&format!("handed over as kexec does, not directly: {why}"));
     }
     for warning in &planned.warnings {
         say(&format!("warning: {warning}"));

@@ -97,6 +97,8 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
 /// no guest will run with it.
 fn job_options(options: &PlanOptions) -> JobOptions {
     let mut job = options.job.clone();
+    // A plan leaves nothing behind, and is the same whatever was left.
+    job.no_cache = true;
     if options.dump.is_some() && job.rng_seed.is_none() {
         say("the dump has a seed of zeros; --rng-seed gives it another");
         job.rng_seed = Some([0; SEED_LEN]);

@@ -57,6 +57,7 @@ impl Scratch {
         let output = Command::new(env!("CARGO_BIN_EXE_ukivm"))
             .args(arguments)
             .current_dir(self.path())
+            .env("XDG_CACHE_HOME", self.path().join("cache"))
             .stdin(Stdio::null())
             .output()
             .expect("ukivm starts");

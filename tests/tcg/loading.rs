@@ -36,11 +36,11 @@ fn a_file_that_shrank_is_named_with_both_its_ends() {
     scratch.file("initrd", [1; 50]);
     let range = FileRange::new(10, 90).unwrap();
     let content = Content::File(FileSlice { file, range });
-    let initrd = Placement {
-        name: "initrd",
-        range: GuestRange::constant(0x20_0000, 0x1000),
-        pieces: vec![Piece { offset: 0, content }],
-    };
+    let initrd = Placement::of_pieces(
+        "initrd",
+        GuestRange::constant(0x20_0000, 0x1000),
+        vec![Piece { offset: 0, content }],
+    );
     let error = load(initrd, &files).unwrap_err().to_string();
     assert_eq!(
         error,
@@ -54,11 +54,11 @@ fn a_plan_for_other_files_is_refused() {
         return;
     }
     let slice = FileSlice { file: FileId(3), range: FileRange::new(0, 1).unwrap() };
-    let initrd = Placement {
-        name: "initrd",
-        range: GuestRange::constant(0x20_0000, 0x1000),
-        pieces: vec![Piece { offset: 0, content: Content::File(slice) }],
-    };
+    let initrd = Placement::of_pieces(
+        "initrd",
+        GuestRange::constant(0x20_0000, 0x1000),
+        vec![Piece { offset: 0, content: Content::File(slice) }],
+    );
     assert_eq!(
         load(initrd, &Files::default()).unwrap_err().to_string(),
         "the plan wants file 3 for initrd, which the job does not have"

@@ -91,7 +91,7 @@ impl Writer {
     fn placement(mut self) -> Placement {
         self.pieces.sort_by_key(|piece| piece.offset);
         let range = GuestRange::between(self.area.start(), self.free).unwrap_or(self.area);
-        Placement { name: "ACPI tables", range, pieces: self.pieces }
+        Placement::of_pieces("ACPI tables", range, self.pieces)
     }
 }
 

@@ -6,7 +6,7 @@ use super::kexec::{
     purgatory,
 };
 use crate::{
-    kernel::Kernel,
+    kernel::{Kernel, Relocation},
     machine::Machine,
     page_tables::PageTables,
     plan::{self, BootPlan, Content, Piece, Placement},
@@ -29,8 +29,9 @@ pub(super) struct Subject<'a> {
 /// What is entered.
 #[derive(Clone, Debug)]
 pub(super) struct Entered {
-    /// From the start of the kernel's range.
-    pub(super) content: Content,
+    /// What is in the kernel's range.
+    pub(super) pieces: Vec<Piece>,
+    pub(super) relocation: Option<Relocation>,
     /// Guest address of the first instruction.
     pub(super) entry: u64,
     /// What `boot_params` says of who loaded it.
@@ -69,7 +70,8 @@ impl LaidOut {
             rsdp: platform.rsdp,
             seed,
         };
-        let segments = segments(&layout, handed, &inputs, entered.content);
+        let kernel = (entered.pieces, entered.relocation);
+        let segments = segments(&layout, handed, &inputs, kernel);
         let entry = entered.entry;
         Self { machine: machine.clone(), platform, layout, segments, page_tables, entry }
     }
@@ -85,6 +87,7 @@ impl LaidOut {
         let content = Content::Bytes(code.to_vec());
         for segment in self.segments.iter_mut().filter(|segment| segment.name == KERNEL) {
             segment.pieces = vec![Piece { offset, content: content.clone() }];
+            segment.relocation = None;
         }
         Ok(self)
     }
@@ -140,22 +143,15 @@ fn segments(
     layout: &Layout,
     handed: &Handed,
     inputs: &params::Inputs<'_>,
-    kernel: Content,
+    (pieces, relocation): (Vec<Piece>, Option<Relocation>),
 ) -> Vec<Placement> {
     let offsets = params::Offsets::of(inputs.cmdline_len);
     let params = offsets.map(|offsets| params::buffer(layout.params.start(), offsets, inputs));
-    let initrd = layout.initrd.map(|range| Placement {
-        name: "initrd",
-        range,
-        pieces: handed.initrd_pieces(),
-    });
+    let initrd =
+        layout.initrd.map(|range| Placement::of_pieces("initrd", range, handed.initrd_pieces()));
     let mut segments = vec![
         Placement::of_bytes("params", layout.params, params.unwrap_or_default()),
-        Placement {
-            name: KERNEL,
-            range: layout.kernel,
-            pieces: vec![Piece { offset: 0, content: kernel }],
-        },
+        Placement { name: KERNEL, range: layout.kernel, pieces, relocation },
     ];
     segments.extend(initrd);
     segments

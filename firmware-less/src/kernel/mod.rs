@@ -1,6 +1,8 @@
 //! The kernel of a UKI: what its headers say of how to load and enter it.
 
 mod bzimage;
+pub mod config;
+mod decompressor;
 mod error;
 pub mod payload;
 pub mod relocations;
@@ -9,8 +11,11 @@ mod version;
 pub mod vmlinux;
 
 pub use bzimage::Kernel;
+pub use config::Config;
+pub use decompressor::Leave;
 pub use error::{Error, protocol};
 pub use payload::Payload;
-pub use unpacked::Unpacked;
+pub use relocations::{Image, Relocation};
+pub use unpacked::{Unpacked, unpack};
 pub use version::version;
 pub use vmlinux::Vmlinux;

@@ -7,6 +7,9 @@
 //! the low half of a virtual address: 0, the places of 64-bit addresses, 0, the
 //! places of negated 32-bit ones (before Linux 6.15 only), 0, the places of 32-bit ones.
 
+use std::fmt;
+
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::range::index;
@@ -75,23 +78,87 @@ impl<'a> Relocations<'a> {
         }
     }
 
-    /// Changes `image`, which begins with the byte linked for the physical address
-    /// `linked`, to run `offset` bytes above the virtual addresses that it is linked for.
-    pub fn apply(&self, image: &mut [u8], linked: u64, offset: u64) -> Result<(), Error> {
-        let narrow = low_half(offset);
-        for address in addresses(self.wide) {
-            let place = place::<8>(image, linked, address)?;
-            *place = u64::from_le_bytes(*place).wrapping_add(offset).to_le_bytes();
-        }
-        for address in addresses(self.negated) {
-            let place = place::<4>(image, linked, address)?;
-            *place = u32::from_le_bytes(*place).wrapping_sub(narrow).to_le_bytes();
-        }
-        for address in addresses(self.narrow) {
-            let place = place::<4>(image, linked, address)?;
-            *place = u32::from_le_bytes(*place).wrapping_add(narrow).to_le_bytes();
+    /// Whether all that it names is in a kernel of `len` bytes that is linked for the
+    /// physical address `linked`.
+    pub fn check(&self, linked: u64, len: u64) -> Result<(), Error> {
+        for (list, size) in [(self.wide, 8), (self.negated, 4), (self.narrow, 4)] {
+            for address in addresses(list) {
+                let offset = address.wrapping_sub(START_KERNEL_MAP).wrapping_sub(linked);
+                if offset.checked_add(size).is_none_or(|end| end > len) {
+                    return Err(Error::Outside { address });
+                }
+            }
         }
         Ok(())
+    }
+}
+
+/// A kernel's relocation: what is to be changed in it, in memory, and by how much.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Relocation {
+    /// How far above the virtual addresses that it is linked for it is to run, in bytes.
+    pub offset: u64,
+    /// The physical address that it is linked for.
+    pub linked: u64,
+    /// What the kernel says of itself, checked.
+    #[serde(skip)]
+    table: Vec<u8>,
+}
+
+impl Relocation {
+    /// By `offset`, of a kernel of `len` bytes that is linked for the physical address
+    /// `linked`.
+    pub fn new(table: Vec<u8>, (linked, len): (u64, u64), offset: u64) -> Result<Self, Error> {
+        Relocations::read(&table)?.check(linked, len)?;
+        Ok(Self { offset, linked, table })
+    }
+
+    /// Changes `image`, the whole kernel.
+    pub fn apply(&self, image: &mut (impl Image + ?Sized)) {
+        let Ok(Relocations { wide, negated, narrow }) = Relocations::read(&self.table) else {
+            return;
+        };
+        let at =
+            |address: u64| index(address.wrapping_sub(START_KERNEL_MAP).wrapping_sub(self.linked));
+        let low = low_half(self.offset);
+        for address in addresses(wide) {
+            image.change_u64(at(address), &|value| value.wrapping_add(self.offset));
+        }
+        for address in addresses(negated) {
+            image.change_u32(at(address), &|value| value.wrapping_sub(low));
+        }
+        for address in addresses(narrow) {
+            image.change_u32(at(address), &|value| value.wrapping_add(low));
+        }
+    }
+}
+
+impl fmt::Debug for Relocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Relocation by {:#x}, of {:#x}", self.offset, self.linked)
+    }
+}
+
+/// Bytes that can be changed in place, wherever they are: all little-endian, at any
+/// alignment. What is outside is left alone.
+pub trait Image {
+    /// Changes the 64 bits at `offset`.
+    fn change_u64(&mut self, offset: usize, change: &dyn Fn(u64) -> u64);
+    /// Changes the 32 bits at `offset`.
+    fn change_u32(&mut self, offset: usize, change: &dyn Fn(u32) -> u32);
+}
+
+impl Image for [u8] {
+    fn change_u64(&mut self, offset: usize, change: &dyn Fn(u64) -> u64) {
+        if let Some(bytes) = self.get_mut(offset..).and_then(<[u8]>::first_chunk_mut) {
+            *bytes = change(u64::from_le_bytes(*bytes)).to_le_bytes();
+        }
+    }
+
+    fn change_u32(&mut self, offset: usize, change: &dyn Fn(u32) -> u32) {
+        if let Some(bytes) = self.get_mut(offset..).and_then(<[u8]>::first_chunk_mut) {
+            *bytes = change(u32::from_le_bytes(*bytes)).to_le_bytes();
+        }
     }
 }
 
@@ -106,18 +173,6 @@ fn addresses(list: &[u8]) -> impl Iterator<Item = u64> {
     words.iter().map(|word| i64::from(i32::from_le_bytes(*word)).cast_unsigned())
 }
 
-/// The `N` bytes of `image` that are linked for the virtual `address`.
-fn place<const N: usize>(
-    image: &mut [u8],
-    linked: u64,
-    address: u64,
-) -> Result<&mut [u8; N], Error> {
-    let offset = address.checked_sub(START_KERNEL_MAP).and_then(|at| at.checked_sub(linked));
-    offset
-        .and_then(|offset| image.get_mut(index(offset)..)?.first_chunk_mut())
-        .ok_or(Error::Outside { address })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +184,11 @@ mod tests {
         lists.iter().flat_map(list).flat_map(u32::to_le_bytes).collect()
     }
 
+    fn relocate(image: &mut [u8], table: Vec<u8>, offset: u64) -> Result<(), Error> {
+        let kernel = (LINKED, image.len() as u64);
+        Relocation::new(table, kernel, offset).map(|relocation| relocation.apply(image))
+    }
+
     fn at(offset: u32) -> u32 {
         0x8100_0000 + offset
     }
@@ -137,8 +197,7 @@ mod tests {
     fn each_kind_of_place_is_changed_in_its_own_way() {
         let mut image = [0x10; 24];
         let table = table(&[&[at(0)], &[at(8)], &[at(12), at(20)]]);
-        let relocations = Relocations::read(&table).unwrap();
-        relocations.apply(&mut image, LINKED, 0x0100_0000).unwrap();
+        relocate(&mut image, table, 0x0100_0000).unwrap();
         assert_eq!(image[..8], 0x1010_1010_1110_1010u64.to_le_bytes());
         assert_eq!(image[8..12], 0x0f10_1010u32.to_le_bytes());
         assert_eq!(image[12..16], 0x1110_1010u32.to_le_bytes());
@@ -149,9 +208,8 @@ mod tests {
     #[test]
     fn newer_kernels_have_two_lists() {
         let table = table(&[&[at(0)], &[at(8)]]);
-        let relocations = Relocations::read(&table).unwrap();
         let mut image = [0; 12];
-        relocations.apply(&mut image, LINKED, 0x20_0000).unwrap();
+        relocate(&mut image, table, 0x20_0000).unwrap();
         assert_eq!(image[..8], 0x20_0000u64.to_le_bytes());
         assert_eq!(image[8..], 0x20_0000u32.to_le_bytes());
     }
@@ -175,8 +233,7 @@ mod tests {
             [(at(9), at(0)), (at(0), at(13)), (0x8000_0000, at(0)), (at(0), 0x7fff_ffff)]
         {
             let table = table(&[&[wide], &[narrow]]);
-            let relocations = Relocations::read(&table).unwrap();
-            let refused = relocations.apply(&mut [0; 16], LINKED, 0x20_0000);
+            let refused = relocate(&mut [0; 16], table, 0x20_0000);
             assert!(matches!(refused, Err(Error::Outside { .. })), "{wide:#x} {narrow:#x}");
         }
     }

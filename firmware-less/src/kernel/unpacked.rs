@@ -1,4 +1,4 @@
-//! [`Unpacked`]: a kernel proper out of its bzImage, as it is to lie in memory.
+//! [`Unpacked`]: a kernel proper out of its bzImage.
 
 use std::io;
 
@@ -6,12 +6,13 @@ use thiserror::Error;
 
 use super::{
     Kernel,
-    payload::{self, Compression, Payload},
-    relocations::{self, Relocations},
+    payload::{self, Payload},
+    relocations::{self, Relocation},
     vmlinux::{self, KERNEL_IMAGE_SIZE, Vmlinux},
 };
 use crate::{
-    range::{GuestRange, index},
+    plan::{FileId, Piece},
+    range::GuestRange,
     read_at::{ReadAt, fetch},
 };
 
@@ -31,61 +32,37 @@ pub enum Error {
     /// What it unpacks to can't be entered.
     #[error(transparent)]
     Vmlinux(#[from] vmlinux::Error),
-    /// It takes more memory than there is.
-    #[error("the unpacked kernel takes {found:#x} bytes of memory, {limit:#x} are accepted")]
-    Large {
-        /// How much it takes.
-        found: u64,
-        /// The most.
-        limit: u64,
-    },
-    /// What it unpacks to can't be moved.
-    #[error(transparent)]
-    Relocations(#[from] relocations::Error),
 }
 
-/// A kernel proper: its bytes in memory, and what is to be known to enter and to
-/// move it.
+/// Unpacks the payload of `kernel`, which was read from `source`, by up to `threads`
+/// threads. One of more than `limit` bytes is refused.
+pub fn unpack(
+    source: &(impl ReadAt + ?Sized),
+    kernel: &Kernel,
+    limit: u64,
+    threads: usize,
+) -> Result<Vec<u8>, Error> {
+    let range = kernel.payload().ok_or(Error::NoPayload)?;
+    let packed = fetch(source, range.offset(), range.len()).map_err(Error::Read)?;
+    Ok(Payload::read(&packed, limit.min(KERNEL_IMAGE_SIZE))?.unpack(threads)?)
+}
+
+/// What is to be known of an unpacked kernel to enter and to move it, and which file
+/// it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unpacked {
-    compression: Compression,
+    file: FileId,
     vmlinux: Vmlinux,
     relocations: Vec<u8>,
-    image: Vec<u8>,
 }
 
 impl Unpacked {
-    /// Unpacks the payload of `kernel`, which was read from `source`, by up to
-    /// `threads` threads. One that takes more than `limit` bytes is refused.
-    pub fn read(
-        source: &(impl ReadAt + ?Sized),
-        kernel: &Kernel,
-        limit: u64,
-        threads: usize,
-    ) -> Result<Self, Error> {
-        let range = kernel.payload().ok_or(Error::NoPayload)?;
-        let packed = fetch(source, range.offset(), range.len()).map_err(Error::Read)?;
-        let payload = Payload::read(&packed, limit.min(KERNEL_IMAGE_SIZE))?;
-        Self::of(payload.compression(), payload.unpack(threads)?, limit)
-    }
-
-    fn of(compression: Compression, file: Vec<u8>, limit: u64) -> Result<Self, Error> {
-        let vmlinux = Vmlinux::read(&file)?;
-        let found = vmlinux.range().len();
-        if found > limit {
-            return Err(Error::Large { found, limit });
-        }
+    /// Reads an unpacked kernel, which is known as `file`.
+    pub fn read(file: FileId, source: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
+        let vmlinux = Vmlinux::read(source)?;
         let table = vmlinux.relocations();
-        let table = file.get(index(table.offset())..index(table.end()));
-        let relocations = table.unwrap_or_default().to_vec();
-        let image = vmlinux.image(file);
-        Ok(Self { compression, vmlinux, relocations, image })
-    }
-
-    /// How it was packed.
-    #[must_use]
-    pub fn compression(&self) -> Compression {
-        self.compression
+        let relocations = fetch(source, table.offset(), table.len()).map_err(Error::Read)?;
+        Ok(Self { file, vmlinux, relocations })
     }
 
     /// The memory that it takes where it is linked to be, as physical addresses.
@@ -106,16 +83,20 @@ impl Unpacked {
         !self.relocations.is_empty()
     }
 
-    /// Changes it to run `offset` bytes above the virtual addresses that it is
-    /// linked for.
-    pub fn relocate(&mut self, offset: u64) -> Result<(), relocations::Error> {
-        let linked = self.linked().start();
-        Relocations::read(&self.relocations)?.apply(&mut self.image, linked, offset)
+    /// What is to be changed for it to run `offset` bytes above the virtual addresses
+    /// that it is linked for; nothing for none.
+    pub fn relocation(&self, offset: u64) -> Result<Option<Relocation>, relocations::Error> {
+        if offset == 0 {
+            return Ok(None);
+        }
+        let linked = self.linked();
+        let linked = (linked.start(), linked.len());
+        Relocation::new(self.relocations.clone(), linked, offset).map(Some)
     }
 
-    /// Its bytes from its start; what follows is zero.
+    /// Its segments, from its start; what is between and behind them is zero.
     #[must_use]
-    pub fn into_image(self) -> Vec<u8> {
-        self.image
+    pub fn pieces(&self) -> Vec<Piece> {
+        self.vmlinux.pieces(self.file)
     }
 }

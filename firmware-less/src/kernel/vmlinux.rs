@@ -3,6 +3,8 @@
 //!
 //! arch/x86/boot/compressed/misc.c `parse_elf`, arch/x86/kernel/vmlinux.lds.S.
 
+use std::io;
+
 use goblin::{
     elf::header::{EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64},
     elf64::{
@@ -13,7 +15,11 @@ use goblin::{
 use scroll::{LE, Pread as _};
 use thiserror::Error;
 
-use crate::range::{FileRange, GuestRange, index};
+use crate::{
+    plan::{Content, FileId, FileSlice, Piece},
+    range::{FileRange, GuestRange},
+    read_at::{ReadAt, fetch, fetch_prefix},
+};
 
 /// The most memory that a kernel may take: `KERNEL_IMAGE_SIZE` where its place is
 /// chosen at random, which is where its own mapping ends.
@@ -23,9 +29,12 @@ pub const KERNEL_IMAGE_SIZE: u64 = 1 << 30;
 const SEGMENTS_MAX: u16 = 64;
 
 /// Why an unpacked kernel can't be entered by itself.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// It can't be read.
+    #[error("the unpacked kernel can't be read")]
+    Read(#[source] io::Error),
     /// Not an ELF file, or not one for these processors.
     #[error("what the kernel's payload unpacks to is no 64-bit ELF file for x86-64")]
     NotElf,
@@ -108,7 +117,7 @@ pub struct Vmlinux {
 
 impl Vmlinux {
     /// Reads the headers of an unpacked kernel, or says why it can't be entered.
-    pub fn read(file: &[u8]) -> Result<Self, Error> {
+    pub fn read(file: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
         let header = header(file)?;
         let segments = segments(file, &header)?;
         let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
@@ -145,56 +154,22 @@ impl Vmlinux {
         self.relocations
     }
 
-    /// The kernel as it is to lie in memory, from its start to the last byte that
-    /// the file has something for, out of the `file` that it was read from.
+    /// Its segments as the pieces of a placement of [`Vmlinux::range`], out of `file`,
+    /// which it was read from.
     #[must_use]
-    pub fn image(&self, mut file: Vec<u8>) -> Vec<u8> {
-        let (moves, len) = self.moves();
-        // Each segment comes down, onto nothing that is still wanted.
-        let in_place = moves.iter().all(|(from, to)| *to <= from.offset());
-        if !in_place {
-            return self.image_aside(&file);
-        }
-        let mut done = 0;
-        for (from, to) in moves {
-            let (start, end) = (index(from.offset()), index(from.end()));
-            file.copy_within(start..end, index(to));
-            if let Some(gap) = file.get_mut(done..index(to)) {
-                gap.fill(0);
-            }
-            done = index(to.saturating_add(from.len()));
-        }
-        file.truncate(index(len));
-        file
-    }
-
-    /// Which bytes of the file go to which offsets, and where the last ends.
-    fn moves(&self) -> (Vec<(FileRange, u64)>, u64) {
+    pub fn pieces(&self, file: FileId) -> Vec<Piece> {
         let start = self.range.start();
-        let to = |segment: &Segment| segment.range.start().saturating_sub(start);
-        let moves: Vec<_> =
-            self.segments.iter().map(|segment| (segment.file, to(segment))).collect();
-        let len = moves.iter().map(|(from, to)| to.saturating_add(from.len())).max();
-        (moves, len.unwrap_or_default())
-    }
-
-    fn image_aside(&self, file: &[u8]) -> Vec<u8> {
-        let (moves, len) = self.moves();
-        let mut image = vec![0; index(len)];
-        for (from, to) in moves {
-            let end = to.saturating_add(from.len());
-            let target = image.get_mut(index(to)..index(end));
-            let source = file.get(index(from.offset())..index(from.end()));
-            if let (Some(target), Some(source)) = (target, source) {
-                target.copy_from_slice(source);
-            }
-        }
-        image
+        let piece = |segment: &Segment| Piece {
+            offset: segment.range.start().saturating_sub(start),
+            content: Content::File(FileSlice { file, range: segment.file }),
+        };
+        self.segments.iter().filter(|segment| !segment.file.is_empty()).map(piece).collect()
     }
 }
 
-fn header(file: &[u8]) -> Result<Header, Error> {
-    let header: Header = file.pread_with(0, LE).map_err(|_too_short| Error::NotElf)?;
+fn header(file: &(impl ReadAt + ?Sized)) -> Result<Header, Error> {
+    let bytes = fetch_prefix(file, SIZEOF_EHDR as u64).map_err(Error::Read)?;
+    let header: Header = bytes.pread_with(0, LE).map_err(|_too_short| Error::NotElf)?;
     let ident = &header.e_ident;
     let class = (ident.get(EI_CLASS).copied(), ident.get(EI_DATA).copied());
     let fits = ident.starts_with(ELFMAG)
@@ -205,17 +180,17 @@ fn header(file: &[u8]) -> Result<Header, Error> {
     if fits { Ok(header) } else { Err(Error::NotElf) }
 }
 
-fn segments(file: &[u8], header: &Header) -> Result<Vec<Segment>, Error> {
+fn segments(file: &(impl ReadAt + ?Sized), header: &Header) -> Result<Vec<Segment>, Error> {
     let found = header.e_phnum;
     if found == 0 || found > SEGMENTS_MAX {
         return Err(Error::Segments { found });
     }
     let table = headers_in(file, "program headers", header.e_phoff, (found, header.e_phentsize))?;
+    let table = fetch(file, table.offset(), table.len()).map_err(Error::Read)?;
     let mut segments: Vec<Segment> = Vec::new();
-    for number in 0..u64::from(found) {
-        let offset = table.offset().saturating_add(number.saturating_mul(SIZEOF_PHDR as u64));
+    for bytes in table.chunks_exact(SIZEOF_PHDR) {
         let segment: ProgramHeader =
-            file.pread_with(index(offset), LE).map_err(|_checked_above| Error::NotElf)?;
+            bytes.pread_with(0, LE).map_err(|_as_long_as_one| Error::NotElf)?;
         if segment.p_type != PT_LOAD || segment.p_memsz == 0 {
             continue;
         }
@@ -230,9 +205,9 @@ fn segments(file: &[u8], header: &Header) -> Result<Vec<Segment>, Error> {
     Ok(segments)
 }
 
-fn loaded(file: &[u8], header: &ProgramHeader) -> Result<Segment, Error> {
+fn loaded(file: &(impl ReadAt + ?Sized), header: &ProgramHeader) -> Result<Segment, Error> {
     let &ProgramHeader { p_paddr, p_memsz, p_filesz, p_offset, .. } = header;
-    let len = file.len() as u64;
+    let len = file.len();
     let range = GuestRange::new(p_paddr, p_memsz);
     let bytes = FileRange::new(p_offset, p_filesz).filter(|bytes| bytes.end() <= len);
     match (range, bytes) {
@@ -249,22 +224,25 @@ fn loaded(file: &[u8], header: &ProgramHeader) -> Result<Segment, Error> {
 
 /// Section headers are the last of the file: the table of relocations is put
 /// behind. arch/x86/boot/compressed/Makefile, `vmlinux.bin.all`.
-fn behind_section_headers(file: &[u8], header: &Header) -> Result<FileRange, Error> {
+fn behind_section_headers(
+    file: &(impl ReadAt + ?Sized),
+    header: &Header,
+) -> Result<FileRange, Error> {
     let shape = (header.e_shnum, header.e_shentsize);
     let table = headers_in(file, "section headers", header.e_shoff, shape)?;
-    let len = (file.len() as u64).saturating_sub(table.end());
+    let len = (file.len()).saturating_sub(table.end());
     // A file without any has nothing to tell where the table would begin.
     let none = header.e_shoff == 0;
     Ok(FileRange::new(table.end(), len).filter(|_| !none).unwrap_or(FileRange::EMPTY))
 }
 
 fn headers_in(
-    file: &[u8],
+    file: &(impl ReadAt + ?Sized),
     what: &'static str,
     offset: u64,
     (count, size): (u16, u16),
 ) -> Result<FileRange, Error> {
-    let len = file.len() as u64;
+    let len = file.len();
     let at = FileRange::new(offset, u64::from(count).saturating_mul(size.into()));
     match at {
         Some(at) if at.end() <= len => Ok(at),

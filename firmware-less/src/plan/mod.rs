@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::{
     cpu_state::CpuState,
     e820::MemoryMap,
+    kernel::Relocation,
     machine::Machine,
     range::{FileRange, GuestRange},
 };
@@ -80,13 +81,22 @@ pub struct Placement {
     pub range: GuestRange,
     /// What is in it, ascending.
     pub pieces: Vec<Piece>,
+    /// What is changed of that when it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relocation: Option<Relocation>,
 }
 
 impl Placement {
     /// A placement that holds `bytes` from its start.
     #[must_use]
     pub fn of_bytes(name: &'static str, range: GuestRange, bytes: Vec<u8>) -> Self {
-        Self { name, range, pieces: vec![Piece { offset: 0, content: Content::Bytes(bytes) }] }
+        Self::of_pieces(name, range, vec![Piece { offset: 0, content: Content::Bytes(bytes) }])
+    }
+
+    /// A placement that holds `pieces`.
+    #[must_use]
+    pub fn of_pieces(name: &'static str, range: GuestRange, pieces: Vec<Piece>) -> Self {
+        Self { name, range, pieces, relocation: None }
     }
 }
 
@@ -269,7 +279,7 @@ mod tests {
     }
 
     pub(super) fn at(name: &'static str, start: u64, len: u64) -> Placement {
-        Placement { name, range: GuestRange::constant(start, len), pieces: Vec::new() }
+        Placement::of_pieces(name, GuestRange::constant(start, len), Vec::new())
     }
 
     #[test]

@@ -56,10 +56,14 @@ fn grouped(value: f64) -> String {
     if value <= -0.5 { format!("-{text}") } else { text }
 }
 
-/// The ratio of a comparison with its interval, and how probable it is by chance.
+/// The ratio of a comparison with its interval, and how probable it is by chance, if
+/// chance has a part in it.
 #[must_use]
-pub fn ratio(comparison: &Comparison) -> String {
+pub fn ratio(comparison: &Comparison, unit: Unit) -> String {
     let Comparison { ratio, interval, p, .. } = comparison;
+    if unit == Unit::Instructions {
+        return format!("× {ratio:.6}");
+    }
     let interval = interval.map(|(low, high)| format!(" ({low:.4} to {high:.4})"));
     format!("× {ratio:.4}{}, p {}", interval.unwrap_or_default(), probability(*p))
 }

@@ -165,7 +165,7 @@ pub fn versus(versus: &Versus, unit: Unit) -> String {
             Verdict::TooFew => '?',
         };
         let difference = amount(unit, compared.difference());
-        let ratio = ratio(&compared.comparison);
+        let ratio = ratio(&compared.comparison, unit);
         let _ = writeln!(text, "{mark} {:14} {difference:>13}  {ratio}", compared.metric);
     }
     text

@@ -88,7 +88,7 @@ fn versus(versus: &Versus, unit: Unit, text: &mut String) {
     for compared in &versus.metrics {
         let called = if compared.differs() { "**differs**" } else { "" };
         let difference = amount(unit, compared.difference());
-        let ratio = ratio(&compared.comparison);
+        let ratio = ratio(&compared.comparison, unit);
         let _ = writeln!(text, "| {} | {difference} | {ratio} | {called} |", compared.metric);
     }
 }

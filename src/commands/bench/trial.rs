@@ -2,10 +2,12 @@
 
 use std::{path::Path, time::Instant};
 
+use firmware_less::kernel::Leave;
+
 use crate::{
     bench::{
         Until,
-        arm::Told,
+        arm::{Decompressor, Told},
         arms::kexec::{Way, boot},
         clock, count,
     },
@@ -13,7 +15,7 @@ use crate::{
     commands::{print, warn},
     engine::{self, Engine, Kind, Load, tcg::Counted},
     error::Error,
-    job::{self, Job},
+    job::{self, Handoff, Job},
     outcome::{End, Outcome},
     session::{Finished, Limits, Milestone, Record, Session},
     timeline::Timeline,
@@ -55,16 +57,24 @@ pub(super) fn run(
     if options.trial_direct
         && let Some(why) = planned.not_direct
     {
-        return Err(Error::NotDirect { path: job_options.image, source: why });
+        return Err(Error::NotDirect { path: job_options.image, why });
     }
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
     let watch = Watch::new(policy(options.until.into()));
-    let limits = Limits { start, time_limit: options.time_limit, interactive: false };
+    let time_limit = Some(super::time_limit(options, engine.kind));
+    let limits = Limits { start, time_limit, interactive: false };
     let session = Session::watched(Record::default(), watch, limits, timeline)
         .map_err(|source| Error::Host { what: "can't set up the console", source })?;
     let told = if options.count {
-        counted(options, main_at, &load, session)?
+        let told = counted(options, main_at, &load, session)?;
+        let decompressor = match &planned.handoff {
+            _ if told.counts.is_none() => None,
+            // The host's work.
+            Handoff::Direct(_) => Some(Decompressor::Counted(0)),
+            Handoff::Kexec => Some(decompressor(&job, &load, limits)?),
+        };
+        Told { decompressor, ..told }
     } else {
         let outcome = engine.run(&load, &session);
         let finished = session.finish();
@@ -113,6 +123,27 @@ fn counted(
     Ok(Told { counts: Some(counts), ..told })
 }
 
+/// Boots once more, up to where the decompressor is done. So far it is the same boot:
+/// that it stops there has no part in what was executed before.
+fn decompressor(job: &Job, load: &Load<'_>, limits: Limits) -> Result<Decompressor, Error> {
+    let loaded = load.plan.placement("kernel").map(|kernel| kernel.range.start());
+    let leave = Leave::find(&job.kernel, job.files.uki());
+    let address = leave.zip(loaded).and_then(|(leave, loaded)| leave.address(loaded));
+    let Some(address) = address else {
+        return Ok(Decompressor::Unseen(count::UNKNOWN.to_owned()));
+    };
+    let timeline = Timeline::new(limits.start);
+    let session = Session::watched(Record::default(), Watch::default(), limits, timeline)
+        .map_err(|source| Error::Host { what: "can't set up the console", source })?;
+    let before = engine::count_to(load, address, &session);
+    drop(session.finish());
+    Ok(match before? {
+        // The jump is the decompressor's last.
+        Some(before) => Decompressor::Counted(before.saturating_add(1)),
+        None => Decompressor::Unseen(count::ELSEWHERE.to_owned()),
+    })
+}
+
 /// What ends a guest that shows what is wanted of it.
 fn policy(until: Until) -> Policy {
     let goal = match until {
@@ -140,6 +171,7 @@ fn tell(main_at: u64, outcome: &Outcome, finished: &Finished) -> Told {
         main_at,
         times: Milestone::ALL.into_iter().filter_map(time).collect(),
         counts: None,
+        decompressor: None,
         end: outcome.end.clone(),
         status: if matches!(outcome.end, End::Interrupted { .. }) { 1 } else { status },
         finding: finding.map(|finding| format!("{}: {}", finding.name, finding.text)),

@@ -7,11 +7,12 @@ use std::{
 };
 
 use firmware_less::{
+    kernel::Image,
     plan::{BootPlan, Content, FileId, FileSlice},
     range::{GuestRange, align_down, index},
 };
 use rustix::thread::sched_getaffinity;
-use vm_memory::VolatileSlice;
+use vm_memory::{Le32, Le64, VolatileMemory as _, VolatileSlice};
 
 use super::{
     Error, join,
@@ -39,7 +40,13 @@ impl GuestMemory {
                 }
             }
         }
-        self.read_files(&chunks, files)
+        self.read_files(&chunks, files)?;
+        for placement in plan.placements() {
+            if let Some(relocation) = &placement.relocation {
+                relocation.apply(&mut InGuest(self.slice(placement.range)?));
+            }
+        }
+        Ok(())
     }
 
     /// Reads `chunks`, several at a time where that pays.
@@ -58,6 +65,23 @@ impl GuestMemory {
             let mine = read_some();
             helpers.into_iter().map(join).fold(mine, Result::and)
         })
+    }
+}
+
+/// Guest memory as something to be changed in place.
+struct InGuest<'m>(VolatileSlice<'m>);
+
+impl Image for InGuest<'_> {
+    fn change_u64(&mut self, offset: usize, change: &dyn Fn(u64) -> u64) {
+        if let Ok(place) = self.0.get_ref::<Le64>(offset) {
+            place.store(change(place.load().to_native()).into());
+        }
+    }
+
+    fn change_u32(&mut self, offset: usize, change: &dyn Fn(u32) -> u32) {
+        if let Ok(place) = self.0.get_ref::<Le32>(offset) {
+            place.store(change(place.load().to_native()).into());
+        }
     }
 }
 
@@ -155,7 +179,7 @@ mod tests {
         let range = FileRange::new(offset, len).unwrap();
         let content = Content::File(FileSlice { file: FileId::UKI, range });
         let range = GuestRange::new(start, len).unwrap();
-        Placement { name: "initrd", range, pieces: vec![Piece { offset: 0, content }] }
+        Placement::of_pieces("initrd", range, vec![Piece { offset: 0, content }])
     }
 
     fn read(memory: &GuestMemory, start: u64, len: u64) -> Vec<u8> {

@@ -115,7 +115,7 @@ fn page_tables() -> Placement {
         offset: in_table.wrapping_mul(PAGE).wrapping_add(index.wrapping_mul(ENTRY)),
         content: Content::Bytes((value | PRESENT_WRITABLE).to_le_bytes().to_vec()),
     };
-    Placement { name: "page tables", range: TABLES, pieces: ENTRIES.map(piece).to_vec() }
+    Placement::of_pieces("page tables", TABLES, ENTRIES.map(piece).to_vec())
 }
 
 /// 64-bit mode, as plain as can be.

@@ -19,7 +19,6 @@ use crate::{
     kernel::{Kernel, Unpacked, relocations, vmlinux::KERNEL_IMAGE_SIZE},
     machine::Machine,
     page_tables::PageTables,
-    plan::Content,
     range::{GuestRange, PAGE, align_up},
     uki::handed::Handed,
 };
@@ -39,7 +38,7 @@ const KASLR_FLAG: u8 = 1 << 1;
 const PMD_SIZE: u64 = 2 << 20;
 
 /// Why a kernel can't be entered directly.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// What would stand in kexec's way as well, or has no room.
@@ -79,26 +78,23 @@ pub struct Direct {
 /// is.
 pub fn lay_out(
     (machine, platform): (&Machine, Platform),
-    (kernel, unpacked): (&Kernel, Unpacked),
+    (kernel, unpacked): (&Kernel, &Unpacked),
     handed: &Handed,
     options: &kexec::Options,
     wish: Wish,
 ) -> Result<Direct, Error> {
-    check(machine, kernel, &unpacked, handed)?;
-    let page_tables = identity_map(machine, &platform.memory_map)?;
+    check(machine, kernel, unpacked, handed)?;
+    let page_tables = identity_map(machine, &platform.memory_map, options.flavour)?;
     // Without a table of relocations it was built to stay where it is linked for.
     let wish = if unpacked.is_relocatable() { wish } else { Wish::Off };
     let wish = wish.for_command_line(&handed.cmdline);
     let placing = Placing { platform: &platform, kernel, handed, options };
-    let (layout, kaslr) = placing.place(&unpacked, &page_tables, wish)?;
-    let mut unpacked = unpacked;
-    if let Some(offset) = kaslr.virtual_offset.filter(|offset| *offset != 0) {
-        unpacked.relocate(offset)?;
-    }
+    let (layout, kaslr) = placing.place(unpacked, &page_tables, wish)?;
     let loadflags = if kaslr.virtual_offset.is_some() { KASLR_FLAG } else { 0 };
     let entered = Entered {
         entry: layout.kernel.start().saturating_add(unpacked.entry_offset()),
-        content: Content::Bytes(unpacked.into_image()),
+        pieces: unpacked.pieces(),
+        relocation: unpacked.relocation(kaslr.virtual_offset.unwrap_or_default())?,
         loader: Loader { type_of_loader: LOADER_UNDEFINED, loadflags },
     };
     let subject = Subject { kernel, handed, seed: options.seed };

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     cpu_state::CpuState,
-    plan::{BootPlan, FileId, FileSlice},
-    range::FileRange,
+    kernel::unpack,
+    plan::{BootPlan, Content, FileId, FileSlice},
+    range::{FileRange, index},
     testing::{bzimage, vmlinux},
 };
 
@@ -17,11 +18,12 @@ fn image(payload: &[u8]) -> Vec<u8> {
 fn direct(machine: &Machine, image: &[u8], cmdline: &str, wish: Wish) -> Result<Direct, Error> {
     let range = FileRange::first(image.len() as u64);
     let kernel = Kernel::read(image, range).unwrap();
-    let unpacked = Unpacked::read(image, &kernel, machine.memory(), 2).unwrap();
+    let file = unpack(image, &kernel, machine.memory(), 2).unwrap();
+    let unpacked = Unpacked::read(FileId(1), &file).unwrap();
     let handed = handed(range, cmdline);
     let options = kexec::Options { flavour: kexec::Flavour::Modern, seed: SEED };
     let platform = Platform::of(machine);
-    lay_out((machine, platform), (&kernel, unpacked), &handed, &options, wish)
+    lay_out((machine, platform), (&kernel, &unpacked), &handed, &options, wish)
 }
 
 fn handed(kernel: FileRange, cmdline: &str) -> Handed {
@@ -56,11 +58,18 @@ fn boot_params(plan: &BootPlan, offset: usize) -> u8 {
     }
 }
 
-fn kernel_bytes(plan: &BootPlan) -> &[u8] {
-    match plan.placement("kernel").unwrap().pieces.first().map(|piece| &piece.content) {
-        Some(Content::Bytes(bytes)) => bytes,
-        other => panic!("the kernel is {other:?}"),
+/// The kernel as it is to be in memory, out of the `file` that it is unpacked to.
+fn kernel_bytes(plan: &BootPlan, file: &[u8]) -> Vec<u8> {
+    let kernel = plan.placement("kernel").unwrap();
+    let mut bytes = vec![0; index(kernel.range.len())];
+    for piece in &kernel.pieces {
+        let Content::File(slice) = piece.content else { panic!("{piece:?}") };
+        assert_eq!(slice.file, FileId(1));
+        let part = &file[index(slice.range.offset())..index(slice.range.end())];
+        bytes[index(piece.offset)..][..part.len()].copy_from_slice(part);
     }
+    kernel.relocation.as_ref().expect("it is moved").apply(bytes.as_mut_slice());
+    bytes
 }
 
 #[test]
@@ -116,7 +125,7 @@ fn with_kaslr_a_kernel_is_moved_relocated_and_told_so() {
     let plan = plan(direct);
     assert_eq!(plan.cpu().registers.rip, physical + 0x10);
     assert_eq!(boot_params(&plan, 0x211), 2);
-    let bytes = kernel_bytes(&plan);
+    let bytes = kernel_bytes(&plan, &payload);
     let wide = u64::from_le_bytes(bytes[0x100..0x108].try_into().unwrap());
     let narrow = u32::from_le_bytes(bytes[0x200..0x204].try_into().unwrap());
     assert_eq!(wide, 0xffff_ffff_8100_0100 + offset);

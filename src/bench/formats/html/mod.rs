@@ -80,8 +80,15 @@ fn comparison(versus: &Versus, unit: Unit) -> String {
         return text;
     }
     let _ = writeln!(text, "<p class=\"verdict\">{}</p>", escaped(&verdict(versus, unit)));
-    text += "<table class=\"ratios\">\n<thead><tr><th></th><th>difference</th><th>ratio, 95 % interval, \
-             chance</th></tr></thead>\n<tbody>\n";
+    let ratio_is = match unit {
+        Unit::Nanoseconds => "ratio, 95 % interval, chance",
+        Unit::Instructions => "ratio",
+    };
+    let _ = writeln!(
+        text,
+        "<table class=\"ratios\">\n<thead><tr><th></th><th>difference</th><th>{ratio_is}</th></tr>\
+         </thead>\n<tbody>"
+    );
     for compared in &versus.metrics {
         let class = if compared.differs() { " class=\"differs\"" } else { "" };
         let _ = writeln!(
@@ -89,7 +96,7 @@ fn comparison(versus: &Versus, unit: Unit) -> String {
             "<tr{class}><th>{}</th><td>{}</td><td>{}</td></tr>",
             compared.metric,
             amount(unit, compared.difference()),
-            ratio(&compared.comparison)
+            ratio(&compared.comparison, unit)
         );
     }
     text + "</tbody>\n</table>\n</section>\n"
