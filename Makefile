@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 STAGED := target/package
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package install uninstall demo test test-all matrix gates bench fuzz clean
+.PHONY: help setup build package install uninstall demo test test-all matrix oracle gates bench fuzz clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -57,11 +57,15 @@ test-all: setup ## Run all tests, the whole matrix of kernels too
 matrix: setup ## Boot every kernel, compression and maker on both engines
 	@tests/run --matrix
 
+oracle: setup ## Ask real kernels anew what kexec hands over, and keep what they did
+	@images/build kernels
+	@UKIVM_ORACLE=all $(CARGO) test --quiet --locked --test main -- oracle::every_hand_off
+
 gates: ## Run what CI runs before the tests
 	@.ci/gates
 
 bench: ## Measure: the start of a boot, and planning (benches/README.md)
-	@$(CARGO) bench --locked
+	@$(CARGO) bench --locked --bench boot --bench plan
 
 fuzz: ## Fuzz the parsers for a minute each (needs cargo-fuzz and a nightly toolchain)
 	@cd firmware-less/fuzz && $(CARGO) run --quiet --example seeds && \

@@ -13,7 +13,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::{handoff::kexec, machine::LeafSize};
 
-pub use bench::{ArmOption, BenchOptions, ExportOptions, UntilOption};
+pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};

@@ -17,6 +17,7 @@
 //! console and the host's ([`session`], [`console`]) and says how it went
 //! ([`outcome`], [`timeline`], [`report`]) and what that comes to ([`verdict`]).
 //! Of these the verdict is as pure as the plan: bytes and times in, a status out.
+//! [`bench`] does it again and again, in processes of their own, and compares.
 //!
 //! # Decisions
 //!
@@ -52,7 +53,11 @@
 //! - Several UKIs are booted in a process each, not in threads: signals, clocks and
 //!   a crash of ours stay with one of them.
 //! - The TCG engine's QEMU is killed, not asked to quit: nothing of its state is
-//!   wanted by then, and a kill can't hang.
+//!   wanted by then, and a kill can't hang. Only a counted run's is asked, since it
+//!   writes the end of its log then.
+//! - Instructions are counted by QEMU's replay log, which says for each byte that the
+//!   guest writes how many came before ([`engine::tcg::count`]). The kernel's own time
+//!   stamps are as exact but begin late, and a stop at an address moves the clock.
 
 pub mod addons;
 pub mod bench;

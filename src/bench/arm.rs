@@ -2,7 +2,7 @@
 
 mod ukivm;
 
-pub use ukivm::{Told, Ukivm};
+pub use ukivm::{Decompressor, Told, Ukivm};
 
 use std::{
     fmt, io,

@@ -67,6 +67,10 @@ fn ended(counts: &Counts, proof: Option<&Proof>, end: &End) -> Option<u64> {
 pub(crate) const NO_END: &str =
     "only power-off, a reset and what --until waits for are counted, not the status of port 0xf4";
 
+/// Why no instructions of a decompressor are counted.
+pub(crate) const UNKNOWN: &str = "where this kernel's decompressor ends is not known";
+pub(crate) const ELSEWHERE: &str = "the kernel's decompressor did not end where it should";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ use std::{
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::Path,
     process::{Command, ExitStatus},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -69,9 +70,32 @@ impl Child {
         self.inner.kill().ok();
     }
 
+    /// Asks the child to end.
+    pub(crate) fn terminate(&mut self) {
+        if let Some(process) = i32::try_from(self.inner.id()).ok().and_then(Pid::from_raw) {
+            rustix::process::kill_process(process, Signal::TERM).ok();
+        }
+    }
+
     /// Waits until the child has ended.
     pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         self.inner.wait()
+    }
+}
+
+impl Child {
+    /// Waits until the child has ended, and ends it when `limit` has passed.
+    pub(crate) fn wait_at_most(&mut self, limit: Duration) -> io::Result<ExitStatus> {
+        const STEP: Duration = Duration::from_millis(5);
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            if let Some(status) = self.inner.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(STEP);
+        }
+        self.kill();
+        self.wait()
     }
 }
 
@@ -136,6 +160,15 @@ mod tests {
         let (child, _) = shell("exec sleep 60", Vec::new());
         let pid = Pid::from_raw(child.inner.id().try_into().unwrap()).unwrap();
         assert_eq!(rustix::process::getsid(Some(pid)).unwrap(), pid);
+    }
+
+    #[test]
+    fn a_child_that_is_waited_for_long_enough_is_ended() {
+        let (mut child, _) = shell("exec sleep 60", Vec::new());
+        let status = child.wait_at_most(Duration::from_millis(20)).unwrap();
+        assert!(!status.success());
+        let (mut child, _) = shell("exit 3", Vec::new());
+        assert_eq!(child.wait_at_most(Duration::from_mins(1)).unwrap().code(), Some(3));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub struct BenchOptions {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub warmup: Option<u32>,
 
-    /// How far the guest has to come
+    /// How far the guest has to come: a system that does not end by itself needs init or login
     #[arg(long, value_enum, default_value_t = UntilOption::End, help_heading = "Benchmark")]
     pub until: UntilOption,
 
@@ -95,6 +95,21 @@ pub struct BenchOptions {
     /// On this engine
     #[arg(long, hide = true, requires = "trial", value_parser = engine)]
     pub trial_engine: Option<Kind>,
+
+    /// By a real kexec: measured, or made to say what it is
+    #[arg(long, hide = true, requires = "trial", value_enum)]
+    pub trial_kexec: Option<KexecOption>,
+}
+
+/// `--trial-kexec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KexecOption {
+    /// As it is
+    Measure,
+    /// The same, in instructions
+    Count,
+    /// With words that make it say what it is
+    Check,
 }
 
 /// Where the report goes beside standard output.
@@ -126,6 +141,8 @@ pub enum ArmOption {
     Ukivm,
     /// The same with --handoff direct
     Direct,
+    /// A real kexec_file_load(2), from when a first kernel is told to go to the UKI's
+    Kexec,
     /// OVMF, and the UKI's own stub
     Firmware,
     /// QEMU's own direct boot: -kernel, -initrd, -append

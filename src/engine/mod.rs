@@ -232,6 +232,12 @@ pub fn count(load: &Load<'_>, session: &Session) -> Result<tcg::Counted, Error> 
     Ok(load_tcg(load, session)?.count(session)?)
 }
 
+/// How many instructions the guest of a plan executes before that at `address`, on
+/// the TCG engine; nothing if it never comes there.
+pub fn count_to(load: &Load<'_>, address: u64, session: &Session) -> Result<Option<u64>, Error> {
+    Ok(load_tcg(load, session)?.count_to(address, session)?)
+}
+
 fn load_tcg(load: &Load<'_>, session: &Session) -> Result<tcg::LoadedVm, Error> {
     let vm = tcg::Vm::create(load.plan.machine())?;
     session.mark(Milestone::VmCreated);

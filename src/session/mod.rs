@@ -66,6 +66,19 @@ pub(crate) struct Record {
     pub(crate) news: Option<Sender<News>>,
     /// What ends the run, where somebody has caught them already.
     pub(crate) signals: Option<Arc<Signals>>,
+    /// Is shown what the guest writes, before it can go on where the engine can
+    /// hold it up.
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+}
+
+/// Sees what a guest writes as it comes, on whatever thread it comes from. Times are
+/// counted from where the session's are.
+pub(crate) trait Observer: fmt::Debug + Send + Sync {
+    /// The guest wrote these bytes to its console. Whether that is all that is wanted
+    /// of it: then the run is over.
+    fn console(&self, bytes: &[u8], at: Duration) -> bool;
+    /// The guest wrote `value` to the milestone port.
+    fn milestone(&self, value: u8, at: Duration);
 }
 
 /// One run, shared by the engine's threads and the supervising one.
@@ -74,6 +87,7 @@ pub struct Session {
     shared: Arc<Shared>,
     outputs: Vec<Output>,
     text: Option<Output>,
+    observer: Option<Arc<dyn Observer>>,
     watch: Mutex<Watch>,
     vigil: Mutex<Vigil>,
     /// Nothing is typed without.
@@ -118,11 +132,11 @@ impl Session {
         limits: Limits,
         timeline: Timeline,
     ) -> io::Result<Self> {
-        let Record { raw, text, news, signals } = record;
+        let Record { raw, text, news, signals, observer } = record;
         let shared = Shared::new(limits.start, timeline, news)?;
         let session = Self::of(shared, limits, watch);
         let signals = signals.map_or_else(OnceLock::new, OnceLock::from);
-        Ok(Self { outputs: raw, text, is_watched: true, signals, ..session })
+        Ok(Self { outputs: raw, text, observer, is_watched: true, signals, ..session })
     }
 
     fn of(shared: Arc<Shared>, limits: Limits, watch: Watch) -> Self {
@@ -130,6 +144,7 @@ impl Session {
             shared,
             outputs: Vec::new(),
             text: None,
+            observer: None,
             watch: Mutex::new(watch),
             vigil: Mutex::default(),
             input: None,
@@ -151,6 +166,9 @@ impl Session {
         // Looked at here and not where it is written out, which may be later: what
         // the guest says comes before what it does next.
         let at = self.limits.start.elapsed();
+        if self.observer.as_ref().is_some_and(|observer| observer.console(bytes, at)) {
+            self.end(End::Decided);
+        }
         let mut text = Vec::new();
         let see = &mut |mark: &Mark| self.shared.saw(mark);
         self.watch().push(bytes, at, see, &mut |line| self.write_line(line, at, &mut text));
@@ -188,6 +206,9 @@ impl Session {
 
     /// The guest wrote `value` to the milestone port.
     pub fn mark_guest(&self, value: u8) {
+        if let Some(observer) = &self.observer {
+            observer.milestone(value, self.limits.start.elapsed());
+        }
         self.shared.mark_guest(value);
     }
 

@@ -49,6 +49,7 @@ fn pour(bytes: usize) {
         raw: vec![Output::start(raw_end, |error| panic!("{error}")).unwrap()],
         text: Some(Output::start(text_end, |error| panic!("{error}")).unwrap()),
         news: None,
+        observer: None,
         signals: None,
     };
     let expects = vec![crate::verdict::compile("^the end$").unwrap()];

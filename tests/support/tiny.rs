@@ -27,16 +27,22 @@ pub(crate) fn configured_guest(
 }
 
 fn kernel(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> BzImage {
-    let mut assembler = CodeAssembler::new(64).expect("64 is a bitness");
-    code(&mut assembler).expect("instructions that exist");
-    // Position-independent, so any address will do.
-    let code = assembler.assemble(0).expect("code that assembles");
-    let protected_mode = [vec![0xf4; ENTRY_64], code].concat();
-    bzimage().protected_mode(protected_mode)
+    bzimage().protected_mode(protected_mode(code))
 }
 
 fn uki_of(kernel: BzImage) -> Vec<u8> {
     uki().section(".linux", kernel.build()).section(".cmdline", "quiet").build()
+}
+
+/// The protected-mode code of such a kernel.
+pub(crate) fn protected_mode(
+    code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
+) -> Vec<u8> {
+    let mut assembler = CodeAssembler::new(64).expect("64 is a bitness");
+    code(&mut assembler).expect("instructions that exist");
+    // Position-independent, so any address will do.
+    let code = assembler.assemble(0).expect("code that assembles");
+    [vec![0xf4; ENTRY_64], code].concat()
 }
 
 /// Writes `text` to the serial port.

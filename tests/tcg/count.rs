@@ -12,8 +12,9 @@ use ukivm::{
 
 use super::{
     guest::{self, code, machine, out, stop},
-    have_qemu, session,
+    session,
 };
+use crate::count::can_count;
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -38,7 +39,7 @@ fn counting(a: &mut CodeAssembler, bytes: &[(u8, usize)]) -> Result<(), IcedErro
 
 #[test]
 fn each_byte_is_told_with_the_instructions_that_were_executed_for_it() {
-    if !have_qemu("each_byte_is_told_with_the_instructions_that_were_executed_for_it") {
+    if !can_count("each_byte_is_told_with_the_instructions_that_were_executed_for_it") {
         return;
     }
     let counted = count(|a| counting(a, &[(b'a', 3), (b'b', 10), (b'c', 1000)]));
@@ -61,7 +62,7 @@ fn work(a: &mut CodeAssembler, rounds: u32) -> Result<(), IcedError> {
 
 #[test]
 fn a_loop_counts_as_often_as_it_runs_whatever_the_host_does_meanwhile() {
-    if !have_qemu("a_loop_counts_as_often_as_it_runs_whatever_the_host_does_meanwhile") {
+    if !can_count("a_loop_counts_as_often_as_it_runs_whatever_the_host_does_meanwhile") {
         return;
     }
     for rounds in [1, 1_000_000, 100_000_001] {
@@ -73,7 +74,7 @@ fn a_loop_counts_as_often_as_it_runs_whatever_the_host_does_meanwhile() {
 
 #[test]
 fn what_a_guest_reads_from_clocks_and_random_numbers_is_the_same_every_time() {
-    if !have_qemu("what_a_guest_reads_from_clocks_and_random_numbers_is_the_same_every_time") {
+    if !can_count("what_a_guest_reads_from_clocks_and_random_numbers_is_the_same_every_time") {
         return;
     }
     // The bytes of a random number, of the time-stamp counter, and of the clock's seconds.
@@ -105,7 +106,7 @@ fn what_a_guest_reads_from_clocks_and_random_numbers_is_the_same_every_time() {
 
 #[test]
 fn a_guest_that_is_ended_from_outside_has_been_counted_until_then() {
-    if !have_qemu("a_guest_that_is_ended_from_outside_has_been_counted_until_then") {
+    if !can_count("a_guest_that_is_ended_from_outside_has_been_counted_until_then") {
         return;
     }
     let silent = code(|a| {
@@ -121,7 +122,7 @@ fn a_guest_that_is_ended_from_outside_has_been_counted_until_then() {
 
 #[test]
 fn a_reset_is_the_last_instruction_that_is_counted() {
-    if !have_qemu("a_reset_is_the_last_instruction_that_is_counted") {
+    if !can_count("a_reset_is_the_last_instruction_that_is_counted") {
         return;
     }
     for (port, value) in [(port::RESET, 6), (0x64, 0xfe)] {
@@ -137,7 +138,7 @@ fn a_reset_is_the_last_instruction_that_is_counted() {
 
 #[test]
 fn a_guest_with_a_triple_fault_is_told_as_ever() {
-    if !have_qemu("a_guest_with_a_triple_fault_is_told_as_ever") {
+    if !can_count("a_guest_with_a_triple_fault_is_told_as_ever") {
         return;
     }
     let counted = count(CodeAssembler::ud2);
@@ -147,8 +148,33 @@ fn a_guest_with_a_triple_fault_is_told_as_ever() {
 }
 
 #[test]
+fn a_guest_is_counted_up_to_an_instruction() {
+    if !can_count("a_guest_is_counted_up_to_an_instruction") {
+        return;
+    }
+    let written = code(|a| {
+        a.mov(ecx, 1000)?;
+        let mut again = a.create_label();
+        a.set_label(&mut again)?;
+        a.dec(ecx)?;
+        a.jnz(again)?;
+        counting(a, &[(b'.', 3)])
+    });
+    // Behind the loop: the three instructions take 5, 2 and 2 bytes.
+    let behind = guest::CODE + 9;
+    let count_to = |address| {
+        let plan = guest::plan(machine(), written.clone());
+        let vm = Vm::create(plan.machine()).unwrap().load(&plan, &Files::default()).unwrap();
+        vm.count_to(address, &session(LONG)).unwrap()
+    };
+    assert_eq!(count_to(guest::CODE), Some(0));
+    assert_eq!(count_to(behind), Some(2001));
+    assert_eq!(count_to(guest::FOUND), None, "it never comes there");
+}
+
+#[test]
 fn several_vcpus_are_not_counted() {
-    if !have_qemu("several_vcpus_are_not_counted") {
+    if !can_count("several_vcpus_are_not_counted") {
         return;
     }
     let machine = Machine::new(guest::MEMORY, 2).unwrap();

@@ -2,6 +2,7 @@
 
 mod bzimage;
 pub mod config;
+mod decompressor;
 mod error;
 pub mod payload;
 pub mod relocations;
@@ -11,6 +12,7 @@ pub mod vmlinux;
 
 pub use bzimage::Kernel;
 pub use config::Config;
+pub use decompressor::Leave;
 pub use error::{Error, protocol};
 pub use payload::Payload;
 pub use relocations::{Image, Relocation};

@@ -11,6 +11,7 @@ use crate::{
         process::{self, Finished},
     },
     engine::{Kind, tcg},
+    messages::chain,
     outcome::End,
     timeline::Milestone,
 };
@@ -36,6 +37,8 @@ pub struct Told {
     pub times: BTreeMap<Milestone, u64>,
     /// After how many of the guest's instructions, if these were counted.
     pub counts: Option<BTreeMap<Milestone, u64>>,
+    /// What of these the kernel's decompressor executed.
+    pub decompressor: Option<Decompressor>,
     /// How the guest ended.
     pub end: End,
     /// The status of such a run; 0 if all is well.
@@ -46,6 +49,15 @@ pub struct Told {
     pub linux_version: Option<String>,
     /// The last lines on the console.
     pub console: Vec<String>,
+}
+
+/// What is known of a decompressor's instructions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decompressor {
+    /// How many there were, up to the jump to what it unpacked.
+    Counted(u64),
+    /// Why nobody can tell.
+    Unseen(String),
 }
 
 impl Ukivm {
@@ -84,7 +96,11 @@ impl Arm for Ukivm {
 
     fn available(&self, mode: Mode) -> Result<(), Why> {
         match (mode, self.engine) {
-            (Mode::Time, _) | (Mode::Count, Kind::Tcg) => Ok(()),
+            (Mode::Time, _) => Ok(()),
+            (Mode::Count, Kind::Tcg) => {
+                let qemu = tcg::qemu().map_err(|error| why(&error))?;
+                tcg::count::check_qemu(&qemu).map_err(|error| why(&error))
+            }
             (Mode::Count, Kind::Kvm) => Err(Why {
                 reason: "KVM does not count a guest's instructions".to_owned(),
                 mend: Some("give --engine tcg".to_owned()),
@@ -109,6 +125,10 @@ impl Arm for Ukivm {
         })?;
         told.trial(self.engine, started)
     }
+}
+
+fn why(error: &dyn std::error::Error) -> Why {
+    Why { reason: chain(error), mend: None }
 }
 
 /// What a milestone is the end of.
@@ -143,7 +163,7 @@ impl Told {
         let release = self.linux_version.as_deref().and_then(release);
         let proof = Proof { release, end: self.end.to_string(), ..Proof::default() };
         match &self.counts {
-            Some(counts) => counted(counts, proof),
+            Some(counts) => counted(counts, self.decompressor, proof),
             None => Ok(self.timed(engine, started, proof)),
         }
     }
@@ -167,20 +187,32 @@ impl Told {
 }
 
 /// A trial in instructions, which begin with the kernel's first.
-fn counted(counts: &BTreeMap<Milestone, u64>, proof: Proof) -> Result<Trial, Error> {
+fn counted(
+    counts: &BTreeMap<Milestone, u64>,
+    decompressor: Option<Decompressor>,
+    proof: Proof,
+) -> Result<Trial, Error> {
     if !counts.contains_key(&Milestone::End) {
         return Err(Error::Unseen { what: "the end", why: count::NO_END.to_owned() });
     }
-    let of_the_guest =
-        PHASES.into_iter().filter(|(milestone, _)| *milestone > Milestone::FirstEntry);
-    let trial =
-        of_the_guest.fold(Trial::new(Unit::Instructions, proof), |trial, (milestone, phase)| {
-            match counts.get(&milestone) {
-                Some(at) => trial.reached(phase, *at),
-                None => trial.without(phase, milestone.reason_unseen(true)),
-            }
-        });
-    Ok(trial.without(Phase::Decompress, DECOMPRESSOR))
+    let (decompressed, why) = match decompressor {
+        Some(Decompressor::Counted(count)) => (Some(count), String::new()),
+        Some(Decompressor::Unseen(why)) => (None, why),
+        None => (None, DECOMPRESSOR.to_owned()),
+    };
+    let of_the_guest = PHASES.into_iter().filter(|(first, _)| *first > Milestone::FirstEntry);
+    let mut reached = vec![(decompressed, Phase::Decompress, why)];
+    reached.extend(of_the_guest.map(|(milestone, phase)| {
+        let why = milestone.reason_unseen(true).to_owned();
+        (counts.get(&milestone).copied(), phase, why)
+    }));
+    // A decompressor that speaks does so before it is done.
+    reached.sort_by_key(|(at, phase, _)| (*at, *phase));
+    let trial = Trial::new(Unit::Instructions, proof);
+    Ok(reached.into_iter().fold(trial, |trial, (at, phase, why)| match at {
+        Some(at) => trial.reached(phase, at),
+        None => trial.without(phase, why),
+    }))
 }
 
 /// The release in a "Linux version" line.
@@ -213,6 +245,7 @@ mod tests {
             main_at: 1_005,
             times: times.into(),
             counts: None,
+            decompressor: None,
             end: End::PowerOff,
             status: 0,
             finding: None,
@@ -255,6 +288,25 @@ mod tests {
         let trial = told.trial(Kind::Tcg, 1_000).expect("a trial");
         assert_eq!(trial.unit, Unit::Instructions);
         assert_eq!(spans(&trial), [(Phase::LinuxVersion, 0, 7_000), (Phase::End, 7_000, 9_000)]);
+    }
+
+    #[test]
+    fn a_decompressor_ends_where_it_was_seen_to_whatever_it_said_before() {
+        let counts = [(Milestone::FirstConsoleByte, 100), (Milestone::End, 9_000)];
+        let of = |decompressor| {
+            let decompressor = Some(decompressor);
+            let told = Told { counts: Some(counts.into()), decompressor, ..told() };
+            told.trial(Kind::Tcg, 1_000).expect("a trial")
+        };
+        let trial = of(Decompressor::Counted(7_000));
+        let wanted = [
+            (Phase::FirstOutput, 0, 100),
+            (Phase::Decompress, 100, 7_000),
+            (Phase::End, 7_000, 9_000),
+        ];
+        assert_eq!(spans(&trial), wanted);
+        let trial = of(Decompressor::Unseen("gone".to_owned()));
+        assert_eq!(trial.unseen[&Phase::Decompress], "gone");
     }
 
     #[test]

@@ -5,14 +5,15 @@ use std::time::Duration;
 use super::{parts::Parts, program::Seen};
 use crate::{
     bench::{
-        arm::Error,
+        arm::{Error, Mode},
         phase::Phase,
-        trial::{Proof, Trial, Unit},
+        trial::{Proof, Trial},
     },
     verdict::MarkName,
 };
 
-const QUIET: &str = "the kernel did not print it on the console (loglevel, quiet or no console)";
+pub(super) const QUIET: &str =
+    "the kernel did not print it on the console (loglevel, quiet or no console)";
 
 /// What was seen of a guest, held against what was to be booted.
 ///
@@ -53,9 +54,9 @@ pub(super) fn until_end(trial: Trial, seen: &Seen, first: Option<Duration>) -> T
     trial.reached(Phase::End, nanoseconds(seen.end))
 }
 
-/// A trial in time, in which nothing has happened yet.
-pub(super) fn timed(proof: Proof) -> Trial {
-    Trial::new(Unit::Nanoseconds, proof)
+/// A trial in which nothing has happened yet.
+pub(super) fn trial(mode: Mode, proof: Proof) -> Trial {
+    Trial::new(mode.unit(), proof)
 }
 
 pub(super) fn nanoseconds(at: Duration) -> u64 {

@@ -10,6 +10,7 @@ mod console;
 mod firecracker;
 mod firmware;
 mod judge;
+pub(crate) mod kexec;
 mod parts;
 mod peer;
 mod program;
@@ -17,18 +18,6 @@ mod qemu;
 mod scratch;
 
 pub use self::{
-    cloud_hypervisor::CloudHypervisor, firecracker::Firecracker, firmware::Firmware, qemu::Qemu,
+    cloud_hypervisor::CloudHypervisor, firecracker::Firecracker, firmware::Firmware, kexec::Kexec,
+    qemu::Qemu,
 };
-use super::arm::Arm;
-use crate::engine::Kind;
-
-/// Every other way, where guests are run by `engine`.
-#[must_use]
-pub fn others(engine: Kind) -> Vec<Box<dyn Arm>> {
-    vec![
-        Box::new(Firmware { engine }),
-        Box::new(Qemu { engine }),
-        Box::new(Firecracker { engine }),
-        Box::new(CloudHypervisor { engine }),
-    ]
-}

@@ -13,6 +13,7 @@ use std::{
 
 use firmware_less::{
     kernel::{self, Payload, Vmlinux, vmlinux::KERNEL_IMAGE_SIZE},
+    machine::Machine,
     plan::{Content, FileSlice},
     read_at::{ReadAt, fetch},
 };
@@ -63,8 +64,17 @@ impl Parts {
     /// Opens and reads what `subject` names, as `ukivm run` does.
     pub(super) fn open(subject: &Subject) -> Result<Self, Error> {
         let machine = machine(subject).map_err(unusable)?;
-        let job = Job::open(subject, &mut |_| {}).map_err(unusable)?;
-        Ok(Self { job, memory_mib: machine.memory() >> 20, cpus: machine.cpus() })
+        Ok(Self::of(Job::open(subject, &mut |_| {}).map_err(unusable)?, &machine))
+    }
+
+    /// The parts of `job`, for such a machine.
+    pub(super) fn of(job: Job, machine: &Machine) -> Self {
+        Self { job, memory_mib: machine.memory() >> 20, cpus: machine.cpus() }
+    }
+
+    /// The job that they are the parts of.
+    pub(super) fn into_job(self) -> Job {
+        self.job
     }
 
     /// The job, as `ukivm run` would have it.

@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    io::{self, PipeReader, Read as _},
+    fs::File,
+    io::{self, PipeReader, Read as _, Seek as _},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -13,13 +14,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{console::Console, parts::Inherited};
 use crate::{
-    bench::arm::{Error, Request},
-    child::{Child, Standard, Text},
+    bench::arm::{Error, Request, Until},
+    child::{Child, Standard, Text, anonymous_file},
+    engine::tcg::Counts,
     verdict::MarkName,
 };
 
 /// How long a program may take to end once its guest has.
 const LEAVE: Duration = Duration::from_secs(2);
+/// How long a line without an end stands before it is taken for a prompt.
+const PROMPT: Duration = Duration::from_secs(1);
 /// How often it is looked whether the trial is still wanted.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -29,9 +33,12 @@ pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
     files: Vec<OwnedFd>,
+    /// QEMU's replay log, where its guest's instructions are counted.
+    log: Option<File>,
 }
 
-/// What was seen of a run.
+/// What was seen of a run. Its times are numbers of instructions where these are
+/// counted, as nanoseconds.
 #[derive(Debug)]
 pub(super) struct Seen {
     /// What the guest said.
@@ -45,7 +52,7 @@ pub(super) struct Seen {
 impl Program {
     /// The program at `path`, without arguments yet.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), arguments: Vec::new(), files: Vec::new() }
+        Self { path: path.to_owned(), arguments: Vec::new(), files: Vec::new(), log: None }
     }
 
     /// One more argument.
@@ -69,8 +76,17 @@ impl Program {
         file.path
     }
 
+    /// Has QEMU write a replay log, by which all that was seen gets its count; the
+    /// path for it.
+    pub(super) fn log(&mut self) -> io::Result<String> {
+        let log = anonymous_file()?;
+        let path = self.inherit(Inherited::new(log.try_clone()?));
+        self.log = Some(log);
+        Ok(path)
+    }
+
     /// Runs it until its guest has ended, and gives what was seen.
-    pub(super) fn run(self, request: &Request<'_>) -> Result<Seen, Error> {
+    pub(super) fn run(mut self, request: &Request<'_>) -> Result<Seen, Error> {
         let host = |source| Error::Host { what: "can't make what connects us to it", source };
         let said = Text::create().map_err(host)?;
         let (output, their_output) = io::pipe().map_err(host)?;
@@ -88,9 +104,15 @@ impl Program {
             what: "can't be started".to_owned(),
             source: Some(source),
         })?;
-        let mut run = Run { request, start, child, output, console: Console::default() };
+        let raw = self.log.is_some().then(Vec::new);
+        let mut run = Run { request, start, child, output, raw, console: Console::default() };
         run.listen()?;
-        run.seen(&self.path, &said)
+        let raw = run.raw.take();
+        let seen = run.seen(&self.path, &said)?;
+        match (self.log.take(), raw) {
+            (Some(log), Some(raw)) => counted(&self.path, log, raw, request.until),
+            _ => Ok(seen),
+        }
     }
 }
 
@@ -100,14 +122,17 @@ struct Run<'a> {
     start: Instant,
     child: Child,
     output: PipeReader,
+    /// All of the console, where its bytes are to be counted.
+    raw: Option<Vec<u8>>,
     console: Console,
 }
 
 impl Run<'_> {
-    /// Listens until the program has closed its output, or its guest has ended and
-    /// it does not.
+    /// Listens until the program has closed its output, its guest has come as far as
+    /// it should, or has ended and the program does not.
     fn listen(&mut self) -> Result<(), Error> {
         let mut buffer = [0; 4096];
+        let mut quiet_since = Duration::ZERO;
         loop {
             let now = self.start.elapsed();
             if self.request.is_stopped() {
@@ -117,18 +142,22 @@ impl Run<'_> {
                 let console = self.console.last_lines();
                 return Err(Error::TimeLimit { limit: self.request.time_limit, console });
             }
-            let leave = self.ended().and_then(|at| at.checked_add(LEAVE));
-            if leave.is_some_and(|leave| now >= leave) {
+            if self.is_done(now) {
                 return Ok(());
             }
             if !self.is_readable() {
+                if now >= quiet_since.saturating_add(PROMPT) {
+                    self.console.pause(quiet_since);
+                }
                 continue;
             }
             match self.output.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(len) => {
-                    let at = self.start.elapsed();
-                    self.console.push(buffer.get(..len).unwrap_or_default(), at);
+                    quiet_since = self.start.elapsed();
+                    let bytes = buffer.get(..len).unwrap_or_default();
+                    self.console.push(bytes, quiet_since);
+                    self.raw.iter_mut().for_each(|raw| raw.extend_from_slice(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Ok(()),
@@ -136,10 +165,16 @@ impl Run<'_> {
         }
     }
 
-    /// When the kernel said that it ends, or was done with its panic.
-    fn ended(&self) -> Option<Duration> {
-        let at = |name| self.console.mark(name, Duration::ZERO).map(|(at, _)| at);
-        at(MarkName::Ending).or_else(|| at(MarkName::PanicEnd))
+    /// Whether nothing more is to be waited for: a program that ends with its guest is
+    /// given the time to do so.
+    fn is_done(&self, now: Duration) -> bool {
+        let reached = self.console.reached(self.request.until);
+        if self.request.until != Until::End && reached.is_some() {
+            return true;
+        }
+        let panicked = self.console.mark(MarkName::PanicEnd, Duration::ZERO).map(|(at, _)| at);
+        let ended = self.console.reached(Until::End).or(panicked);
+        ended.is_some_and(|at| now >= at.saturating_add(LEAVE))
     }
 
     /// Waits a while for output.
@@ -149,27 +184,38 @@ impl Run<'_> {
         poll(&mut fds, tick.as_ref()).is_ok_and(|ready| ready > 0)
     }
 
-    /// What was seen, if the guest ended as it should.
+    /// What was seen, if the guest came as far as it should.
     fn seen(mut self, path: &Path, said: &Text) -> Result<Seen, Error> {
         let closed = self.start.elapsed();
         self.console.finish(closed);
-        let console = || self.console.last_lines();
         if let Some(how) = self.console.failure() {
-            return Err(Error::End { how, console: console() });
+            return Err(Error::End { how, console: self.console.last_lines() });
         }
-        let ended = self.ended();
-        let stays = ended.is_some_and(|at| closed >= at.saturating_add(LEAVE));
+        let until = self.request.until;
+        let reached = self.console.reached(until);
+        // Else it has closed its output, and so is ending.
+        let stays = until != Until::End && reached.is_some()
+            || reached.is_some_and(|at| closed >= at.saturating_add(LEAVE));
         if stays {
-            self.child.kill();
+            // Not killed where it may have a log to finish.
+            self.child.terminate();
         }
-        let status = self.child.wait();
-        match (ended, status) {
+        let status = self.child.wait_at_most(LEAVE);
+        match (reached, status) {
+            (Some(end), _) if until != Until::End => {
+                Ok(Seen { console: self.console, end, how: "came as far as was wanted" })
+            }
             (Some(end), _) if stays => {
                 let how = "said that it ends; its monitor had to be ended";
                 Ok(Seen { console: self.console, end, how })
             }
-            (_, Ok(status)) if status.success() => {
+            (_, Ok(status)) if status.success() && until == Until::End => {
                 Ok(Seen { console: self.console, end: closed, how: "ended by itself" })
+            }
+            (_, Ok(status)) if status.success() => {
+                let console = self.console.last_lines();
+                let how = "it ended before it had come as far as was wanted".to_owned();
+                Err(Error::End { how, console })
             }
             (_, status) => {
                 let what = failed(status, &said.tail());
@@ -177,6 +223,30 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// What was seen of a guest whose console was `raw`, with counts in the place of times.
+fn counted(path: &Path, mut log: File, raw: Vec<u8>, until: Until) -> Result<Seen, Error> {
+    let failed = |what: String| Error::Program { program: path.to_owned(), what, source: None };
+    let mut bytes = Vec::new();
+    let read = log.rewind().and_then(|()| log.read_to_end(&mut bytes));
+    read.map_err(|error| failed(format!("its replay log can't be read: {error}")))?;
+    let counts = Counts::from_reset(&bytes, raw).map_err(|error| failed(error.to_string()))?;
+    let mut console = Console::default();
+    let mut last = Duration::ZERO;
+    for (byte, after) in counts.console() {
+        last = Duration::from_nanos(after);
+        console.push(&[byte], last);
+    }
+    console.pause(last);
+    console.finish(last);
+    let end = console.reached(until).ok_or(Error::Unseen {
+        what: "the end",
+        why: "instructions are counted up to the kernel's word that it ends, or what --until \
+              waits for"
+            .to_owned(),
+    })?;
+    Ok(Seen { console, end, how: "counted up to what was printed last" })
 }
 
 /// That a program failed, and what it said.

@@ -25,6 +25,23 @@ fn time(nanoseconds: f64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// The same of a round value, without the zeros behind.
+#[must_use]
+pub(super) fn round_amount(unit: Unit, value: f64) -> String {
+    let text = amount(unit, value);
+    match text.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
+    }
+}
+
+/// `count` of something, in the plural where that is not one.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// A whole number, its thousands apart.
 fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
@@ -39,10 +56,14 @@ fn grouped(value: f64) -> String {
     if value <= -0.5 { format!("-{text}") } else { text }
 }
 
-/// The ratio of a comparison with its interval, and how probable it is by chance.
+/// The ratio of a comparison with its interval, and how probable it is by chance, if
+/// chance has a part in it.
 #[must_use]
-pub fn ratio(comparison: &Comparison) -> String {
+pub fn ratio(comparison: &Comparison, unit: Unit) -> String {
     let Comparison { ratio, interval, p, .. } = comparison;
+    if unit == Unit::Instructions {
+        return format!("× {ratio:.6}");
+    }
     let interval = interval.map(|(low, high)| format!(" ({low:.4} to {high:.4})"));
     format!("× {ratio:.4}{}, p {}", interval.unwrap_or_default(), probability(*p))
 }
@@ -67,6 +88,9 @@ mod tests {
         assert_eq!(shown(-456_789.0), "-456.8 µs");
         assert_eq!(shown(999.4), "999 ns");
         assert_eq!(shown(0.0), "0 ns");
+        assert_eq!(round_amount(Unit::Nanoseconds, 9e9), "9 s");
+        assert_eq!(round_amount(Unit::Nanoseconds, 1.5e6), "1.5 ms");
+        assert_eq!(round_amount(Unit::Nanoseconds, 200.0), "200 ns");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use firmware_less::plan::size;
 
 use super::{
-    amount::{amount, ratio},
+    amount::{amount, counted, ratio},
     waterfall::{bars, drawn, end},
 };
 use crate::{
@@ -55,12 +55,13 @@ pub(super) fn boots(settings: &Settings) -> String {
         Until::Init => "userspace shows that it runs",
         Until::Login => "a login prompt",
     };
+    let rounds = counted(usize::try_from(*runs).unwrap_or(usize::MAX), "round");
     let what = match settings.unit {
         Unit::Nanoseconds => "timed",
         Unit::Instructions => "instructions counted",
     };
     format!(
-        "{what}, {runs} rounds after {warmup} that did not count, until {until}; {}, {cpus} vCPU",
+        "{what}, {rounds} after {warmup} that did not count, until {until}; {}, {cpus} vCPU",
         size(*memory)
     )
 }
@@ -120,7 +121,8 @@ fn measured(entry: &Entry, unit: Unit, whole: f64, text: &mut String) {
         );
         let _ = writeln!(text, "{}", line.trim_end());
     }
-    let _ = writeln!(text, "  {} boots{}", entry.trials.len(), outliers(entry, unit));
+    let boots = counted(entry.trials.len(), "boot");
+    let _ = writeln!(text, "  {boots}{}", outliers(entry, unit));
     for (phase, why) in &entry.unseen {
         let _ = writeln!(text, "  no {phase}: {why}");
     }
@@ -138,7 +140,10 @@ pub(super) fn outliers(entry: &Entry, unit: Unit) -> String {
     let named: Vec<_> = named.collect();
     match named.as_slice() {
         [] => ", no outliers".to_owned(),
-        named => format!(", of these {} outliers, which count: {}", named.len(), named.join(", ")),
+        named => {
+            let number = counted(named.len(), "outlier");
+            format!(", of these {number}, which count: {}", named.join(", "))
+        }
     }
 }
 
@@ -160,7 +165,7 @@ pub fn versus(versus: &Versus, unit: Unit) -> String {
             Verdict::TooFew => '?',
         };
         let difference = amount(unit, compared.difference());
-        let ratio = ratio(&compared.comparison);
+        let ratio = ratio(&compared.comparison, unit);
         let _ = writeln!(text, "{mark} {:14} {difference:>13}  {ratio}", compared.metric);
     }
     text

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    amount::{amount, ratio},
+    amount::{amount, counted, ratio},
     human::{boots, outliers, verdict},
 };
 use crate::{
@@ -72,7 +72,8 @@ fn entry(entry: &Entry, unit: Unit, text: &mut String) {
             show(float(summary.max))
         );
     }
-    let _ = writeln!(text, "\n{} boots{}.", entry.trials.len(), outliers(entry, unit));
+    let boots = counted(entry.trials.len(), "boot");
+    let _ = writeln!(text, "\n{boots}{}.", outliers(entry, unit));
 }
 
 fn versus(versus: &Versus, unit: Unit, text: &mut String) {
@@ -87,7 +88,7 @@ fn versus(versus: &Versus, unit: Unit, text: &mut String) {
     for compared in &versus.metrics {
         let called = if compared.differs() { "**differs**" } else { "" };
         let difference = amount(unit, compared.difference());
-        let ratio = ratio(&compared.comparison);
+        let ratio = ratio(&compared.comparison, unit);
         let _ = writeln!(text, "| {} | {difference} | {ratio} | {called} |", compared.metric);
     }
 }

@@ -7,6 +7,8 @@ use super::{count, float, median, quantile};
 /// From which modified z-score on a value is an outlier. Iglewicz and Hoaglin: How
 /// to detect and handle outliers, 1993.
 const OUTLIER_SCORE: f64 = 3.5;
+/// Of fewer values none is far from the others.
+const OUTLIERS_FROM: usize = 5;
 /// What makes a median absolute deviation comparable with a standard deviation,
 /// were the values normal.
 const MAD_TO_SIGMA: f64 = 1.482_602_218_505_602;
@@ -93,7 +95,9 @@ fn sigma(mad: f64, mean_deviation: f64) -> f64 {
 }
 
 fn outliers(values: &[u64], middle: f64, sigma: f64) -> Vec<Outlier> {
-    let score = |value: u64| if sigma > 0.0 { (float(value) - middle) / sigma } else { 0.0 };
+    let enough = values.len() >= OUTLIERS_FROM;
+    let score =
+        |value: u64| if enough && sigma > 0.0 { (float(value) - middle) / sigma } else { 0.0 };
     let scored = values.iter().enumerate();
     let scored = scored.map(|(index, &value)| Outlier { index, value, score: score(value) });
     scored.filter(|outlier| outlier.score.abs() > OUTLIER_SCORE).collect()
@@ -148,5 +152,6 @@ mod tests {
         near(summary.stdev, 0.0);
         near(summary.p95, 42.0);
         assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::of(&[10, 11, 900]).unwrap().outliers, []);
     }
 }

@@ -5,7 +5,7 @@ use std::env;
 use crate::{
     bench::{
         arm::{Arm, Ukivm},
-        arms::{CloudHypervisor, Firecracker, Firmware, Qemu},
+        arms::{CloudHypervisor, Firecracker, Firmware, Kexec, Qemu},
     },
     cli::{ArmOption, BenchOptions},
     engine::Kind,
@@ -26,10 +26,11 @@ pub(super) fn arms(options: &BenchOptions, engine: Kind) -> Result<Vec<Box<dyn A
 fn make(arm: ArmOption, engine: Kind) -> Result<Box<dyn Arm>, Error> {
     let program = env::current_exe()
         .map_err(|source| Error::Host { what: "can't find this program", source })?;
-    let own = Ukivm::new(engine, program, env::args_os().skip(1).collect());
+    let arguments = env::args_os().skip(1).collect();
     let other: Box<dyn Arm> = match arm {
-        ArmOption::Ukivm => Box::new(own),
-        ArmOption::Direct => Box::new(own.direct()),
+        ArmOption::Ukivm => Box::new(Ukivm::new(engine, program, arguments)),
+        ArmOption::Direct => Box::new(Ukivm::new(engine, program, arguments).direct()),
+        ArmOption::Kexec => Box::new(Kexec::new(engine, program, arguments)),
         ArmOption::Firmware => Box::new(Firmware { engine }),
         ArmOption::Qemu => Box::new(Qemu { engine }),
         ArmOption::Firecracker => Box::new(Firecracker { engine }),

@@ -118,8 +118,8 @@ fn measure(options: &BenchOptions, earlier: Option<&Earlier>) -> Result<u8, Erro
         .map(|((who, image), record)| (who, image, record))
         .collect();
     let report = Report::new(setting, &extent, &parts);
-    print(&formats::human(&report))?;
     exports.write(&report)?;
+    print(&formats::human(&report))?;
     let compared = earlier.map_or(Ok(0), |earlier| earlier.compare(&report))?;
     Ok(status(&report, compared))
 }
@@ -198,11 +198,16 @@ fn contenders<'a>(
     contenders
 }
 
-fn extent(options: &BenchOptions, engine: Kind) -> Extent {
+/// How long a boot may take.
+fn time_limit(options: &BenchOptions, engine: Kind) -> Duration {
     let factor = match engine {
         Kind::Kvm => 1,
         Kind::Tcg => EMULATION_FACTOR,
     };
+    options.time_limit.unwrap_or(TIME_LIMIT.saturating_mul(factor))
+}
+
+fn extent(options: &BenchOptions, engine: Kind) -> Extent {
     let (mode, warm_ups, rounds) =
         if options.count { (Mode::Count, 0, COUNTED_ROUNDS) } else { (Mode::Time, 1, ROUNDS) };
     Extent {
@@ -210,7 +215,7 @@ fn extent(options: &BenchOptions, engine: Kind) -> Extent {
         until: options.until.into(),
         warm_ups: options.warmup.unwrap_or(warm_ups),
         rounds: options.runs.unwrap_or(rounds),
-        time_limit: options.time_limit.unwrap_or(TIME_LIMIT.saturating_mul(factor)),
+        time_limit: time_limit(options, engine),
     }
 }
 

@@ -2,13 +2,20 @@
 
 use std::{path::Path, time::Instant};
 
+use firmware_less::kernel::Leave;
+
 use crate::{
-    bench::{Until, arm::Told, clock, count},
-    cli::{BenchOptions, EngineOption, HandoffOption, JobOptions},
+    bench::{
+        Until,
+        arm::{Decompressor, Told},
+        arms::kexec::{Way, boot},
+        clock, count,
+    },
+    cli::{BenchOptions, EngineOption, HandoffOption, JobOptions, KexecOption},
     commands::{print, warn},
     engine::{self, Engine, Kind, Load, tcg::Counted},
     error::Error,
-    job::{self, Job},
+    job::{self, Handoff, Job},
     outcome::{End, Outcome},
     session::{Finished, Limits, Milestone, Record, Session},
     timeline::Timeline,
@@ -26,6 +33,9 @@ pub(super) fn run(
     start: Instant,
 ) -> Result<u8, Error> {
     let main_at = clock::now().saturating_sub(nanos(start.elapsed()));
+    if let Some(how) = options.trial_kexec {
+        return by_kexec(options, image, engine, (how, start));
+    }
     let mut timeline = Timeline::new(start);
     let mut job_options = JobOptions { image: image.to_owned(), ..options.job.clone() };
     if options.trial_direct {
@@ -52,16 +62,44 @@ pub(super) fn run(
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
     let load = Load { plan: &planned.plan, files: &job.files, digest };
     let watch = Watch::new(policy(options.until.into()));
-    let limits = Limits { start, time_limit: options.time_limit, interactive: false };
+    let time_limit = Some(super::time_limit(options, engine.kind));
+    let limits = Limits { start, time_limit, interactive: false };
     let session = Session::watched(Record::default(), watch, limits, timeline)
         .map_err(|source| Error::Host { what: "can't set up the console", source })?;
     let told = if options.count {
-        counted(options, main_at, &load, session)?
+        let told = counted(options, main_at, &load, session)?;
+        let decompressor = match &planned.handoff {
+            _ if told.counts.is_none() => None,
+            // The host's work.
+            Handoff::Direct(_) => Some(Decompressor::Counted(0)),
+            Handoff::Kexec => Some(decompressor(&job, &load, limits)?),
+        };
+        Told { decompressor, ..told }
     } else {
         let outcome = engine.run(&load, &session);
         let finished = session.finish();
         tell(main_at, &outcome?, &finished)
     };
+    print(&serde_json::to_string(&told).unwrap_or_default()).map(|()| 0)
+}
+
+/// Boots `image` by way of its own kernel, and tells of it on standard output.
+fn by_kexec(
+    options: &BenchOptions,
+    image: &Path,
+    engine: Kind,
+    (how, start): (KexecOption, Instant),
+) -> Result<u8, Error> {
+    let subject = JobOptions { image: image.to_owned(), ..options.job.clone() };
+    let limits = Limits { start, time_limit: options.time_limit, interactive: false };
+    let way = Way {
+        engine,
+        until: options.until.into(),
+        is_check: how == KexecOption::Check,
+        is_counted: how == KexecOption::Count,
+        limits,
+    };
+    let told = boot(&subject, way)?;
     print(&serde_json::to_string(&told).unwrap_or_default()).map(|()| 0)
 }
 
@@ -83,6 +121,27 @@ fn counted(
     let until = options.until.into();
     let counts = count::milestones(&counts, policy(until), until, &outcome.end);
     Ok(Told { counts: Some(counts), ..told })
+}
+
+/// Boots once more, up to where the decompressor is done. So far it is the same boot:
+/// that it stops there has no part in what was executed before.
+fn decompressor(job: &Job, load: &Load<'_>, limits: Limits) -> Result<Decompressor, Error> {
+    let loaded = load.plan.placement("kernel").map(|kernel| kernel.range.start());
+    let leave = Leave::find(&job.kernel, job.files.uki());
+    let address = leave.zip(loaded).and_then(|(leave, loaded)| leave.address(loaded));
+    let Some(address) = address else {
+        return Ok(Decompressor::Unseen(count::UNKNOWN.to_owned()));
+    };
+    let timeline = Timeline::new(limits.start);
+    let session = Session::watched(Record::default(), Watch::default(), limits, timeline)
+        .map_err(|source| Error::Host { what: "can't set up the console", source })?;
+    let before = engine::count_to(load, address, &session);
+    drop(session.finish());
+    Ok(match before? {
+        // The jump is the decompressor's last.
+        Some(before) => Decompressor::Counted(before.saturating_add(1)),
+        None => Decompressor::Unseen(count::ELSEWHERE.to_owned()),
+    })
 }
 
 /// What ends a guest that shows what is wanted of it.
@@ -112,6 +171,7 @@ fn tell(main_at: u64, outcome: &Outcome, finished: &Finished) -> Told {
         main_at,
         times: Milestone::ALL.into_iter().filter_map(time).collect(),
         counts: None,
+        decompressor: None,
         end: outcome.end.clone(),
         status: if matches!(outcome.end, End::Interrupted { .. }) { 1 } else { status },
         finding: finding.map(|finding| format!("{}: {}", finding.name, finding.text)),

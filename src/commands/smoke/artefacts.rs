@@ -111,7 +111,7 @@ impl Artefacts {
             raw.push(Output::start(io::stderr(), |_| {})?);
         }
         let text = self.text.as_ref().map(|file| to_file(file, SERIAL_TXT)).transpose()?;
-        Ok(Record { raw, text, news: Some(news), signals: Some(signals) })
+        Ok(Record { raw, text, news: Some(news), signals: Some(signals), observer: None })
     }
 
     /// Adds an event that nobody else tells of.

@@ -26,6 +26,8 @@ pub(super) struct CountingNumbers {
     pub(super) replay: RawFd,
     /// What is written to the port of the mark.
     pub(super) mark: RawFd,
+    /// The gdb stub, where the guest is to stop at an address.
+    pub(super) stub: Option<RawFd>,
 }
 
 /// QEMU's arguments for `machine`: a CPU, the few devices that the guest is
@@ -71,7 +73,11 @@ pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<S
     for (id, port) in [("exit", port::EXIT), ("milestone", port::MILESTONE)] {
         add("-device", format!("isa-debugcon,iobase={port:#x},readback=0xff,chardev={id}"));
     }
-    if let Some(CountingNumbers { mark, .. }) = numbers.counting {
+    if let Some(CountingNumbers { mark, stub, .. }) = numbers.counting {
+        if let Some(stub) = stub {
+            add("-chardev", format!("socket,id=stub,fd={stub}"));
+            add("-gdb", "chardev:stub".to_owned());
+        }
         // The only debug console whose writes the replay log has is that of this option,
         // which has no port of its own and wants this name for its other end.
         add("-chardev", format!("socket,id=debugcon,fd={mark}"));
@@ -143,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_counted_qemu_takes_nothing_from_the_host() {
-        let counting = Some(CountingNumbers { replay: 9, mark: 10 });
+        let counting = Some(CountingNumbers { replay: 9, mark: 10, stub: None });
         let machine = Machine::new(1 << 30, 1).unwrap();
         let arguments = arguments(&machine, "max", Numbers { counting, ..NUMBERS }).join(" ");
         for options in [
@@ -154,6 +160,14 @@ mod tests {
         ] {
             assert!(arguments.contains(options), "{arguments}");
         }
+    }
+
+    #[test]
+    fn a_guest_that_is_to_stop_has_a_gdb_stub() {
+        let counting = Some(CountingNumbers { replay: 9, mark: 10, stub: Some(11) });
+        let machine = Machine::new(1 << 30, 1).unwrap();
+        let arguments = arguments(&machine, "max", Numbers { counting, ..NUMBERS }).join(" ");
+        assert!(arguments.contains("-chardev socket,id=stub,fd=11 -gdb chardev:stub "));
     }
 
     #[test]

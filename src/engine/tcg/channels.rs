@@ -48,8 +48,21 @@ pub(super) struct Channels {
 pub(super) struct Counting {
     /// What is written to the port of the mark.
     pub(super) mark: UnixStream,
+    /// The gdb stub, and where it is to stop the guest.
+    pub(super) stub: Option<(UnixStream, u64)>,
     /// The replay log.
     replay: File,
+}
+
+/// Whether instructions are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// They are not.
+    No,
+    /// As long as the run takes.
+    All,
+    /// Up to that at this address.
+    UpTo(u64),
 }
 
 /// QEMU's ends, and their numbers.
@@ -63,11 +76,11 @@ pub(super) struct QemuEnds {
 
 impl Channels {
     /// Everything between us and a QEMU that runs `rom` over `memory`, and counts what
-    /// it runs if that `is_counted`.
+    /// it runs if that is wanted.
     pub(super) fn open(
         memory: &Memory,
         rom: &[u8],
-        is_counted: bool,
+        count: Count,
     ) -> Result<(Self, QemuEnds), Error> {
         let (qmp, their_qmp) = pair("a QMP socket")?;
         let (serial, their_serial) = made("a serial pipe", io::pipe())?;
@@ -83,9 +96,8 @@ impl Channels {
             files.push(file);
             number
         };
-        let counting = is_counted.then(|| counting(&mut give)).transpose()?;
-        let (counting, counting_numbers) = counting.unzip();
-        if is_counted {
+        let (counting, counting_numbers) = counting(count, &mut give)?.unzip();
+        if counting.is_some() {
             // Whatever does not fit at once is counted wrong.
             rustix::pipe::fcntl_setpipe_size(&serial, COUNTED_PIPE).ok();
         }
@@ -122,14 +134,24 @@ impl Channels {
 /// As much as anybody may ask for, unless root says otherwise.
 const COUNTED_PIPE: usize = 1 << 20;
 
-fn counting(give: &mut dyn FnMut(OwnedFd) -> RawFd) -> Result<(Counting, CountingNumbers), Error> {
+fn counting(
+    count: Count,
+    give: &mut dyn FnMut(OwnedFd) -> RawFd,
+) -> Result<Option<(Counting, CountingNumbers)>, Error> {
+    let stub = match count {
+        Count::No => return Ok(None),
+        Count::All => None,
+        Count::UpTo(address) => Some((pair("a gdb stub's socket")?, address)),
+    };
+    let (stub, their_stub) = stub.map(|((ours, theirs), at)| ((ours, at), theirs)).unzip();
     let (mark, their_mark) = pair("a socket for the mark")?;
     let replay = made("QEMU's replay log", anonymous_file())?;
     let numbers = CountingNumbers {
         replay: give(made("QEMU's replay log", replay.try_clone())?.into()),
         mark: give(their_mark.into()),
+        stub: their_stub.map(|stub| give(stub.into())),
     };
-    Ok((Counting { mark, replay }, numbers))
+    Ok(Some((Counting { mark, stub, replay }, numbers)))
 }
 
 /// Two ends that tell that a session is over: the one can be read when the
@@ -163,7 +185,7 @@ mod tests {
     #[test]
     fn the_serial_port_takes_a_boot_log_byte_by_byte_while_nobody_reads() {
         let memory = Memory::create(&Machine::new(1 << 30, 1).unwrap()).unwrap();
-        let (channels, ends) = Channels::open(&memory, b"rom", false).unwrap();
+        let (channels, ends) = Channels::open(&memory, b"rom", Count::No).unwrap();
         rustix::io::ioctl_fionbio(&ends.standard.output, true).unwrap();
         let mut serial = File::from(ends.standard.output);
         let taken = (0..40_000).take_while(|_| serial.write(b"x").is_ok()).count();

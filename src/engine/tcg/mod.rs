@@ -8,7 +8,7 @@
 //!
 //! [`Milestone::FirstEntry`] is the moment when QEMU, all set up, is told to let
 //! the CPU run: the ROM's instructions, some hundred, come first. Exits can't be
-//! counted, since none comes to us.
+//! counted, since none comes to us; its instructions can ([`count`]).
 //!
 //! [`Milestone::FirstEntry`]: crate::session::Milestone::FirstEntry
 
@@ -40,7 +40,7 @@ use firmware_less::{
 };
 
 use self::{
-    channels::{Channels, QemuEnds},
+    channels::{Channels, Count, QemuEnds},
     crash::Named,
     serial::SerialInput,
     watch::{Seen, Watch},
@@ -175,7 +175,7 @@ impl LoadedVm {
     ///
     /// QEMU is bound to the calling thread's life and ends with it.
     pub fn run(self, session: &Session) -> Result<Outcome, Error> {
-        let (channels, ends) = Channels::open(&self.memory, &self.rom, false)?;
+        let (channels, ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
         let seen = self.boot(session, &channels, ends, &mut |bytes| session.output(bytes))?;
         Ok(self.outcome(session, &seen))
     }
@@ -186,9 +186,10 @@ impl LoadedVm {
     /// The guest has one vCPU and gets no input. What it does depends on the plan and
     /// on QEMU's version, and on nothing else.
     pub fn count(self, session: &Session) -> Result<Counted, Error> {
-        count::check(self.machine.cpus())?;
+        count::check_cpus(self.machine.cpus())?;
+        count::check_qemu(&self.qemu)?;
         let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
-        let (channels, ends) = Channels::open(&self.memory, &rom, true)?;
+        let (channels, ends) = Channels::open(&self.memory, &rom, Count::All)?;
         let mut console = Vec::new();
         let seen = self.boot(session, &channels, ends, &mut |bytes| {
             console.extend_from_slice(bytes);
@@ -200,6 +201,27 @@ impl LoadedVm {
         let log = channels.replay_log().map_err(Error::ReplayLog)?;
         let counts = Counts::new(&log, console, seen.marks);
         Ok(Counted { outcome: self.outcome(session, &seen), counts })
+    }
+
+    /// Runs the guest until it is about to execute the instruction at `address`, and
+    /// tells how many it has executed; nothing if it printed `Linux version` or
+    /// `session` was over before.
+    pub fn count_to(self, address: u64, session: &Session) -> Result<Option<u64>, Error> {
+        count::check_cpus(self.machine.cpus())?;
+        count::check_qemu(&self.qemu)?;
+        let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
+        let (channels, ends) = Channels::open(&self.memory, &rom, Count::UpTo(address))?;
+        let mut late = count::Late::default();
+        let seen = self.boot(session, &channels, ends, &mut |bytes| {
+            if late.sees(bytes) {
+                session.end(End::Decided);
+            }
+        })?;
+        if !seen.has_stopped {
+            return Ok(None);
+        }
+        let log = channels.replay_log().map_err(Error::ReplayLog)?;
+        Ok(Some(Counts::before_stop(&log, seen.marks)?))
     }
 
     /// Runs QEMU to its end, with `see` for what the guest writes to its console.

@@ -83,8 +83,13 @@ impl Lines {
 
 /// Lets the guest run. To be sent once, after the greeting.
 pub(super) fn start(qmp: &UnixStream) {
-    send(qmp, &json!({ "execute": "qmp_capabilities" }));
+    negotiate(qmp);
     send(qmp, &json!({ "execute": "cont" }));
+}
+
+/// Makes QEMU take commands. To be sent once, after the greeting.
+pub(super) fn negotiate(qmp: &UnixStream) {
+    send(qmp, &json!({ "execute": "qmp_capabilities" }));
 }
 
 /// Has QEMU end, in order.

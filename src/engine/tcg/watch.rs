@@ -2,7 +2,10 @@
 
 use std::{
     io::PipeReader,
-    os::fd::{AsFd as _, BorrowedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::net::UnixStream,
+    },
     time::{Duration, Instant},
 };
 
@@ -10,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{
     channels::Channels,
+    count::breakpoint::{self, Answer, Answers},
     crash::{self, Dump},
     qmp::{self, Lines, Message},
     reset_log,
@@ -39,6 +43,8 @@ pub(super) struct Seen {
     pub(super) dump: Dump,
     /// How many bytes were written to the port of the mark, by the ROM the first.
     pub(super) marks: usize,
+    /// The guest has stopped at the address where it was to.
+    pub(super) has_stopped: bool,
 }
 
 /// A running QEMU and the session it runs for.
@@ -51,6 +57,7 @@ pub(super) struct Watch<'a> {
     over: PipeReader,
     cpus: u32,
     lines: Lines,
+    answers: Answers,
     /// Looks still to be taken, and when the next one is due.
     looks: u32,
     next_look: Option<Instant>,
@@ -70,6 +77,7 @@ enum Source {
     ExitPort,
     MilestonePort,
     Mark,
+    Stub,
     Qmp,
     SessionOver,
 }
@@ -90,6 +98,7 @@ impl<'a> Watch<'a> {
             over,
             cpus,
             lines,
+            answers: Answers::default(),
             looks: 0,
             next_look: None,
             glance: None,
@@ -102,10 +111,11 @@ impl<'a> Watch<'a> {
     /// Acts on what QEMU says until it has closed its channels, which it does by
     /// ending.
     pub(super) fn run(mut self) -> Seen {
-        use Source::{ExitPort, Mark, MilestonePort, Qmp, SessionOver};
+        use Source::{ExitPort, Mark, MilestonePort, Qmp, SessionOver, Stub};
         let mut open = vec![ExitPort, MilestonePort, Qmp, SessionOver];
-        if self.channels.counting.is_some() {
+        if let Some(counting) = &self.channels.counting {
             open.push(Mark);
+            open.extend(counting.stub.as_ref().map(|_| Stub));
         }
         while open.iter().any(|source| *source != SessionOver) {
             for source in self.ready(&open) {
@@ -129,6 +139,10 @@ impl<'a> Watch<'a> {
             }
         }
         self.seen
+    }
+
+    fn stub(&self) -> Option<&(UnixStream, u64)> {
+        self.channels.counting.as_ref()?.stub.as_ref()
     }
 
     /// Waits until there is something to read, or the deadline.
@@ -159,6 +173,10 @@ impl<'a> Watch<'a> {
                 Some(counting) => counting.mark.as_fd(),
                 None => self.over.as_fd(),
             },
+            Source::Stub => match self.stub() {
+                Some((stub, _)) => stub.as_fd(),
+                None => self.over.as_fd(),
+            },
             Source::Qmp => self.channels.qmp.as_fd(),
             Source::SessionOver => self.over.as_fd(),
         }
@@ -180,6 +198,12 @@ impl<'a> Watch<'a> {
                     self.session.mark_guest(*number);
                 }
             }
+            Source::Stub => {
+                if let Some(answer) = self.answers.feed(bytes) {
+                    self.seen.has_stopped = answer == Answer::Stopped;
+                    self.end(End::Decided);
+                }
+            }
             Source::Mark => self.seen.marks = self.seen.marks.saturating_add(bytes.len()),
             Source::Qmp => {
                 for message in self.lines.feed(bytes) {
@@ -194,7 +218,13 @@ impl<'a> Watch<'a> {
         match message {
             Message::Greeting => {
                 self.session.mark(Milestone::FirstEntry);
-                qmp::start(&self.channels.qmp);
+                match self.stub() {
+                    None => qmp::start(&self.channels.qmp),
+                    Some((stub, address)) => {
+                        qmp::negotiate(&self.channels.qmp);
+                        breakpoint::run_to(stub, *address);
+                    }
+                }
             }
             Message::Shutdown { reason } => self.shutdown(&reason),
             Message::Panicked => self.session.panicked(),

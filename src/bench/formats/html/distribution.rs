@@ -7,7 +7,7 @@ use super::{
     svg::{drawing, escaped, text, upright},
 };
 use crate::bench::{
-    formats::amount,
+    formats::amount::{amount, round_amount},
     phase::Metric,
     report::{Entry, Report},
     statistics::{Summary, float},
@@ -49,7 +49,7 @@ fn card(metric: Metric, entries: &[&Entry], unit: Unit) -> String {
             bottom + 15.0,
             "middle",
             "faint",
-            &amount(unit, tick),
+            &round_amount(unit, tick),
         );
     }
     for (row, (entry, summary)) in (0_u32..).zip(&rows) {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use self::svg::escaped;
 use super::{
-    amount::{amount, ratio},
+    amount::{amount, counted, ratio},
     human::{boots, outliers, verdict},
     markdown::command,
 };
@@ -80,8 +80,15 @@ fn comparison(versus: &Versus, unit: Unit) -> String {
         return text;
     }
     let _ = writeln!(text, "<p class=\"verdict\">{}</p>", escaped(&verdict(versus, unit)));
-    text += "<table>\n<thead><tr><th></th><th>difference</th><th>ratio, 95 % interval, \
-             chance</th></tr></thead>\n<tbody>\n";
+    let ratio_is = match unit {
+        Unit::Nanoseconds => "ratio, 95 % interval, chance",
+        Unit::Instructions => "ratio",
+    };
+    let _ = writeln!(
+        text,
+        "<table class=\"ratios\">\n<thead><tr><th></th><th>difference</th><th>{ratio_is}</th></tr>\
+         </thead>\n<tbody>"
+    );
     for compared in &versus.metrics {
         let class = if compared.differs() { " class=\"differs\"" } else { "" };
         let _ = writeln!(
@@ -89,7 +96,7 @@ fn comparison(versus: &Versus, unit: Unit) -> String {
             "<tr{class}><th>{}</th><td>{}</td><td>{}</td></tr>",
             compared.metric,
             amount(unit, compared.difference()),
-            ratio(&compared.comparison)
+            ratio(&compared.comparison, unit)
         );
     }
     text + "</tbody>\n</table>\n</section>\n"
@@ -153,11 +160,11 @@ fn table(entry: &Entry, unit: Unit) -> String {
     };
     let rows: String = entry.metrics.iter().map(row).collect();
     format!(
-        "<details>\n<summary>{} boots{}: the numbers</summary>\n<div class=\"wide\"><table>\n\
+        "<details>\n<summary>{}{}: the numbers</summary>\n<div class=\"wide\"><table>\n\
          <thead><tr><th></th><th>median</th><th>mean</th><th>stdev</th><th>MAD</th><th>min</th>\
          <th>5 %</th><th>95 %</th><th>max</th><th>outliers</th></tr></thead>\n\
          <tbody>\n{rows}</tbody>\n</table></div>\n</details>\n",
-        entry.trials.len(),
+        counted(entry.trials.len(), "boot"),
         escaped(&outliers(entry, unit))
     )
 }

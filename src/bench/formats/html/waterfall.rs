@@ -6,7 +6,7 @@ use super::{
     svg::{drawing, escaped, text, upright},
 };
 use crate::bench::{
-    formats::amount,
+    formats::amount::{amount, round_amount},
     report::{Entry, Report},
     statistics::float,
     trial::Unit,
@@ -34,7 +34,7 @@ pub(super) fn svg(entry: &Entry, unit: Unit, whole: f64) -> String {
     for tick in scale.ticks(6.0) {
         let x = scale.place(tick);
         content += &upright(x, TOP, bottom, "grid");
-        content += &text(x, bottom + 15.0, "middle", "faint", &amount(unit, tick));
+        content += &text(x, bottom + 15.0, "middle", "faint", &round_amount(unit, tick));
     }
     for (row, bar) in (0_u32..).zip(&bars) {
         content += &drawn(bar, unit, &scale, ROW.mul_add(f64::from(row), TOP));

@@ -16,13 +16,14 @@
 //! spot, or reset the machine, which stops it. A status on the exit port does
 //! neither.
 
+pub(super) mod breakpoint;
 mod replay_log;
 
 use thiserror::Error;
 
 pub use self::replay_log::LogError;
 use self::replay_log::{Recording, Write};
-use super::rom::AFTER_MARK;
+use super::{qemu::QemuFound, rom::AFTER_MARK};
 
 /// The port of the debug console that the boot ROM marks the entry by; beside those
 /// that are the guest's.
@@ -50,6 +51,15 @@ pub enum Error {
     Cpus {
         /// How many.
         found: u32,
+    },
+    /// A QEMU whose counts nobody has verified.
+    #[error(
+        "this QEMU is {found}; counts were verified with {VERIFIED}x only, and UKIVM_QEMU may \
+         name one"
+    )]
+    Qemu {
+        /// Its version.
+        found: String,
     },
     /// The log can't be read.
     #[error(transparent)]
@@ -93,19 +103,42 @@ impl Counts {
             1 => {}
             _ => return Err(Error::Marked),
         }
+        let entry = mark.after.saturating_add(AFTER_MARK);
+        Self::paired(writes, console, entry, executed)
+    }
+
+    /// The counts for `console` of another machine that QEMU ran, from its reset on; the
+    /// console is all that its log has writes of.
+    pub(crate) fn from_reset(log: &[u8], console: Vec<u8>) -> Result<Self, Error> {
+        let Recording { writes, executed } = replay_log::read(log)?;
+        Self::paired(&writes, console, 0, executed)
+    }
+
+    fn paired(
+        writes: &[Write],
+        console: Vec<u8>,
+        entry: u64,
+        executed: u64,
+    ) -> Result<Self, Error> {
         if console.len() != writes.len() {
             return Err(Error::Writes { logged: writes.len(), written: console.len() });
         }
         if let Some(byte) = writes.iter().position(|write| write.taken != 1) {
             return Err(Error::Overrun { byte });
         }
-        let entry = mark.after.saturating_add(AFTER_MARK);
         let after = |write: &Write| write.after.saturating_sub(entry);
         Ok(Self {
             after: writes.iter().map(after).collect(),
             executed: executed.saturating_sub(entry),
             console,
         })
+    }
+
+    /// As many as were executed before the guest stopped at a breakpoint.
+    pub(super) fn before_stop(log: &[u8], marks: usize) -> Result<u64, Error> {
+        let Recording { writes, executed } = replay_log::read(log)?;
+        let mark = writes.first().filter(|_| marks > 0).ok_or(Error::NotEntered)?;
+        Ok(executed.saturating_sub(mark.after.saturating_add(AFTER_MARK)))
     }
 
     /// Each byte of the console with the instructions that were executed from the
@@ -132,10 +165,43 @@ impl Counts {
     }
 }
 
+/// Looks out for a kernel that is well past its decompressor.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    tail: Vec<u8>,
+}
+
+impl Late {
+    /// Whether `bytes` complete what a kernel says first.
+    pub(super) fn sees(&mut self, bytes: &[u8]) -> bool {
+        const FIRST: &[u8] = b"Linux version ";
+        self.tail.extend_from_slice(bytes);
+        let found = self.tail.windows(FIRST.len()).any(|found| found == FIRST);
+        let kept = self.tail.len().saturating_sub(FIRST.len());
+        self.tail.drain(..kept);
+        found
+    }
+}
+
 /// Whether a machine of `cpus` vCPUs can be counted.
-pub(super) fn check(cpus: u32) -> Result<(), Error> {
+pub(super) fn check_cpus(cpus: u32) -> Result<(), Error> {
     if cpus == 1 { Ok(()) } else { Err(Error::Cpus { found: cpus }) }
 }
+
+/// Whether that QEMU's counts are known to be exact.
+///
+/// The form of the log alone does not tell: since version 8 the device that powers off
+/// only asks for QEMU's end (hw/misc/debugexit.c), and the guest goes on meanwhile.
+pub(crate) fn check_qemu(qemu: &QemuFound) -> Result<(), Error> {
+    if qemu.version.starts_with(VERIFIED) {
+        Ok(())
+    } else {
+        Err(Error::Qemu { found: qemu.version.clone() })
+    }
+}
+
+/// The versions of QEMU whose counts were verified.
+const VERIFIED: &str = "7.2.";
 
 #[cfg(test)]
 mod tests {
@@ -166,9 +232,38 @@ mod tests {
     }
 
     #[test]
+    fn another_machine_is_counted_from_its_reset() {
+        let log = Log::new().instructions(7).write().instructions(2).write().end();
+        let counts = Counts::from_reset(&log, b"ok".to_vec()).unwrap();
+        assert_eq!(counts.console().collect::<Vec<_>>(), [(b'o', 7), (b'k', 9)]);
+        assert!(Counts::from_reset(&log, b"o".to_vec()).is_err());
+    }
+
+    #[test]
     fn a_kernel_that_was_not_entered_is_told() {
         assert_eq!(counts(&Log::new().end(), b"", 0), Err(Error::NotEntered));
         assert_eq!(counts(&entered().end(), b"", 0), Err(Error::NotEntered));
+    }
+
+    #[test]
+    fn what_a_kernel_says_first_may_come_in_pieces() {
+        let mut late = Late::default();
+        let seen = ["Decompressing Linux...", "Linux ver", "sion 6.1"]
+            .map(|text| late.sees(text.as_bytes()));
+        assert_eq!(seen, [false, false, true]);
+    }
+
+    #[test]
+    fn only_a_qemu_that_was_verified_counts() {
+        let check = |version: &str| {
+            check_qemu(&QemuFound { path: "qemu".into(), version: version.to_owned() })
+        };
+        assert_eq!(check("7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)"), Ok(()));
+        assert_eq!(
+            check("10.0.2 (Debian)").unwrap_err().to_string(),
+            "this QEMU is 10.0.2 (Debian); counts were verified with 7.2.x only, and UKIVM_QEMU \
+             may name one"
+        );
     }
 
     #[test]
