@@ -61,6 +61,8 @@ mod readings;
 mod smoke;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
 mod support;
+/// How many system calls there are before the first instruction.
+mod syscalls;
 /// The TCG engine, with plans made by hand.
 mod tcg;
 /// The console on a terminal.

@@ -1,0 +1,93 @@
+//! How many system calls it takes to the first instruction of a guest.
+//!
+//! A count by strace, and so exact where times are not. On one processor, since how
+//! many threads read files depends on how many there are.
+
+use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
+
+use firmware_less::machine::port;
+
+use crate::support::{Scratch, engines, skip, tiny};
+
+/// What it took when it was last looked at, by kind: a file for each KVM module, since
+/// it depends on that how much there is to set.
+const KEPT: &str = "tests/syscalls";
+/// The modules that there are.
+const MODULES: [&str; 3] = ["kvm_intel", "kvm_amd", "kvm_pvm"];
+
+type Counts = BTreeMap<String, usize>;
+
+/// The system calls before the first KVM_RUN, by kind; the least of a few runs, since
+/// threads that meet make some more. futex(2) is left out: it is nothing but that.
+fn counts(scratch: &Scratch) -> Option<Counts> {
+    let count = |_| {
+        let log = scratch.path().join("strace.txt");
+        let ran = Command::new("taskset")
+            .args(["--cpu-list", "0", "strace", "--follow-forks", "--output"])
+            .arg(&log)
+            .arg(env!("CARGO_BIN_EXE_ukivm"))
+            .args(["run", "foo.efi", "--engine", "kvm", "--timeout", "60"])
+            .current_dir(scratch.path())
+            .output()
+            .ok()?;
+        let log = fs::read_to_string(log).ok()?;
+        assert_eq!(ran.status.code(), Some(3), "{ran:?}");
+        let calls = log.lines().take_while(|line| !line.contains("KVM_RUN"));
+        let mut counts = Counts::new();
+        for name in calls.filter_map(name).filter(|name| *name != "futex") {
+            *counts.entry(name.to_owned()).or_default() += 1;
+        }
+        Some(counts)
+    };
+    let runs: Option<Vec<Counts>> = (0..3).map(count).collect();
+    runs?.into_iter().min_by_key(|counts| counts.values().sum::<usize>())
+}
+
+/// The system call that a line of strace's begins.
+fn name(line: &str) -> Option<&str> {
+    let (_, call) = line.split_once(' ')?;
+    let (name, _) = call.trim_start().split_once('(')?;
+    name.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit())
+        .then_some(name)
+}
+
+fn text(counts: &Counts) -> String {
+    let line = |(name, count): (&String, &usize)| format!("{count:4} {name}\n");
+    counts.iter().map(line).collect()
+}
+
+#[test]
+fn no_more_system_calls_are_made_before_the_first_instruction_than_there_were() {
+    let test = "no_more_system_calls_are_made_before_the_first_instruction_than_there_were";
+    if !engines(test).contains(&"kvm") {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.file("foo.efi", tiny::guest(|a| tiny::write_port(a, port::EXIT, 3)));
+    let Some(counts) = counts(&scratch) else {
+        return skip(test, "no strace or no taskset: apt-get install strace util-linux");
+    };
+    let now = text(&counts);
+    let is_loaded = |module: &&&str| Path::new("/sys/module").join(**module).exists();
+    let module = MODULES.iter().find(is_loaded).copied().unwrap_or("kvm");
+    let path = format!("{}/{KEPT}/{module}.txt", env!("CARGO_MANIFEST_DIR"));
+    if env::var_os("UKIVM_BLESS").is_some() {
+        fs::write(&path, &now).expect("a place for the counts");
+    }
+    let Ok(kept) = fs::read_to_string(&path) else {
+        return skip(test, &format!("nothing is kept of {module}; UKIVM_BLESS=1 does"));
+    };
+    let total = |text: &str| -> usize {
+        let count = |line: &str| line.split_whitespace().next()?.parse::<usize>().ok();
+        text.lines().filter_map(count).sum()
+    };
+    let (now_total, kept_total) = (total(&now), total(&kept));
+    assert!(kept_total > 100, "{kept}");
+    // One in a hundred.
+    assert!(
+        now_total * 100 <= kept_total * 101,
+        "{now_total} system calls, there were {kept_total}; if that is what it takes, set \
+         UKIVM_BLESS\nthere were:\n{kept}now:\n{now}"
+    );
+}
