@@ -59,8 +59,7 @@ impl Boot {
 /// bed, all in one. `None`, and `test` noted as skipped, where neither can be.
 fn on_kvm(test: &str, boots: &[&Boot]) -> Option<Vec<Ran>> {
     let commands: Vec<_> = boots.iter().map(|boot| boot.arguments("kvm")).collect();
-    // No boot here is to end as the bed may end it.
-    bed::on_kvm(test, &commands, |_, _| false)
+    bed::on_kvm(test, &commands)
 }
 
 /// What the test initrd said of the guest that it is in.

@@ -179,7 +179,7 @@ fn every_hand_off_on_kvm_shows_a_kernel_what_is_planned() {
     };
     let probes = HANDOFFS.iter().map(probe);
     let commands: Vec<_> = subject.commands("kvm").into_iter().chain(probes).collect();
-    let Some(runs) = bed::on_kvm(test, &commands, |_, _| false) else { return };
+    let Some(runs) = bed::on_kvm(test, &commands) else { return };
     let (kernels, probes) = runs.split_at(HANDOFFS.len());
     subject.check("kvm", kernels);
     for ran in probes {

@@ -90,7 +90,7 @@ fn a_guest_on_kvm_goes_on_to_the_next_kernel_by_kexec() {
         JOURNEYS.into_iter().map(|journey| Journey::of(test, journey)).collect();
     let Some(journeys) = journeys else { return };
     let commands: Vec<_> = journeys.iter().map(|journey| journey.arguments("kvm")).collect();
-    let Some(runs) = bed::on_kvm(test, &commands, |_, _| false) else { return };
+    let Some(runs) = bed::on_kvm(test, &commands) else { return };
     for (journey, ran) in journeys.iter().zip(&runs) {
         journey.check(ran);
     }

@@ -54,6 +54,7 @@ fn each_guest_gets_the_verdict_that_it_deserves() {
         ("hello", &["--expect", "hello", "--expect", "world"], 0, "proven"),
         ("hello", &["--expect", "world", "--expect", "hello"], 100, "power-off-without-proof"),
         ("hello", &["--expect", "world", "--expect", "hello", "--any"], 0, "proven"),
+        ("repeats", &["--expect", "ready"], 100, "power-off-without-proof"),
         ("hello", &["--expect", "hello", "--pass-on", "poweroff"], 100, "power-off-without-proof"),
         ("up", &["--expect", "hello", "--pass-on", "poweroff"], 0, "proven"),
         ("up-and-on", &["--pass-on", "init"], 0, "proven"),
@@ -176,15 +177,18 @@ fn a_list_that_is_missing_bad_or_empty_is_refused_before_anything_boots() {
     write(&scratch, "up");
     scratch.file("bad", "fine\n(\n");
     scratch.file("empty", "# nothing\n");
+    scratch.file("everything", "fine\n.*\n");
     for option in ["--deny", "--allow"] {
-        for (file, status) in [("missing", 74), ("bad", 64), ("empty", 64)] {
+        for (file, status) in [("missing", 74), ("bad", 64), ("empty", 64), ("everything", 64)] {
             let ran = smoke(&scratch, &[option, file], &["up.efi"]);
             assert_eq!(ran.status, Some(status), "{option} {file}: {ran:?}");
             assert!(ran.stderr.contains(file), "{ran:?}");
         }
     }
-    let ran = smoke(&scratch, &["--expect", "("], &["up.efi"]);
-    assert_eq!(ran.status, Some(64), "{ran:?}");
+    for expression in ["(", "", ".*"] {
+        let ran = smoke(&scratch, &["--expect", expression], &["up.efi"]);
+        assert_eq!(ran.status, Some(64), "{ran:?}");
+    }
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub(crate) fn write(scratch: &Scratch, name: &str) {
         "up" => says(UP, power_off),
         "up-and-on" => says(UP, halt),
         "hello" => says("hello\r\nworld\r\n", power_off),
+        "repeats" => says("[    0.000000] Command line: quiet ready\r\n", power_off),
         "login" => says("debian login: ", halt),
         "status-0" => status(0),
         "status-7" => status(7),

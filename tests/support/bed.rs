@@ -24,10 +24,16 @@ pub(crate) fn kvm_works() -> bool {
     matches!(kvm::probe(), kvm::Support::Works)
 }
 
-/// Runs `ukivm` with each of `commands`, in the bed all in one, and there once more
-/// those that may have ended so because of the bed and of which that is not wanted, by
-/// their number. `None`, and `test` noted as skipped, where KVM can't be had either way.
-pub(crate) fn on_kvm(
+/// Runs `ukivm` with each of `commands`, none of which is to end as the bed may end it: in
+/// the bed all in one, and there once more those that do. `None`, and `test` noted as
+/// skipped, where KVM can't be had either way.
+pub(crate) fn on_kvm(test: &str, commands: &[Vec<String>]) -> Option<Vec<Ran>> {
+    on_kvm_unless(test, commands, |_, _| false)
+}
+
+/// The same where some are to end so: those are not run once more of which `is_wanted`
+/// says that it is what is wanted, by their number.
+pub(crate) fn on_kvm_unless(
     test: &str,
     commands: &[Vec<String>],
     is_wanted: impl Fn(usize, &Ran) -> bool,
