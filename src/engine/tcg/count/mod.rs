@@ -5,7 +5,7 @@
 //! With one vCPU, a fixed date and fixed seeds every run of a plan is the same,
 //! instruction by instruction, on any host. What happened after how many
 //! instructions is in the replay log that QEMU records meanwhile
-//! ([`replay_log`]); when a byte arrived here has no part in it.
+//! (`replay_log.rs`); when a byte arrived here has no part in it.
 //!
 //! In that log are the writes to the serial port and to one debug console, to which
 //! the boot ROM writes a byte shortly before it enters the kernel. The log does not
