@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 STAGED := target/package
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package install uninstall demo test test-all matrix gates bench fuzz clean
+.PHONY: help setup build package install uninstall demo test test-all matrix oracle gates bench fuzz clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,6 +56,10 @@ test-all: setup ## Run all tests, the whole matrix of kernels too
 
 matrix: setup ## Boot every kernel, compression and maker on both engines
 	@tests/run --matrix
+
+oracle: setup ## Ask real kernels anew what kexec hands over, and keep what they did
+	@images/build kernels
+	@UKIVM_ORACLE=all $(CARGO) test --quiet --locked --test main -- oracle::every_hand_off
 
 gates: ## Run what CI runs before the tests
 	@.ci/gates

@@ -15,10 +15,10 @@ pub enum Milestone {
     FilesOpened,
     /// The UKI is parsed and checked.
     ImageParsed,
-    /// What runs the guest's code is settled.
-    EngineChosen,
     /// The kernel is unpacked, on the host.
     KernelUnpacked,
+    /// What runs the guest's code is settled.
+    EngineChosen,
     /// The digest over what is to be loaded is computed.
     SourcesDigested,
     /// The plan is made.
@@ -49,8 +49,8 @@ impl Milestone {
         Self::ProcessStart,
         Self::FilesOpened,
         Self::ImageParsed,
-        Self::EngineChosen,
         Self::KernelUnpacked,
+        Self::EngineChosen,
         Self::SourcesDigested,
         Self::Planned,
         Self::VmCreated,

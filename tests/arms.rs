@@ -28,9 +28,12 @@ fn command(scratch: &Scratch, arguments: &[&str]) -> Command {
     let temporary = scratch.path().join("temporary");
     fs::create_dir(&temporary).expect("a folder");
     let path = std::env::var("PATH").unwrap_or_default();
+    let runs = arguments.iter().any(|argument| argument.starts_with("--runs"));
+    let runs = if runs { None } else { Some("--runs=1") };
     let mut command = Command::new(env!("CARGO_BIN_EXE_ukivm"));
     command
-        .args(["bench", "--warmup=0", "--runs=1", "--export-json=report.json"])
+        .args(["bench", "--warmup=0", "--export-json=report.json"])
+        .args(runs)
         .args(arguments)
         .current_dir(scratch.path())
         .stdin(std::process::Stdio::null())
@@ -131,6 +134,28 @@ fn a_real_kexec_is_measured_from_the_jump_and_shown_to_lead_to_the_uki_s_parts()
     let digest = proof(&entries[0], "initrd's SHA-256 in guest memory, in a boot before");
     assert_eq!(digest.len(), 64, "{digest}");
     assert!(entries[0]["trials"][0]["unseen"]["purgatory"].is_string());
+}
+
+/// One after the other, since counts are the same twice whatever else the host does.
+#[test]
+fn instructions_of_other_ways_are_the_same_twice() {
+    let test = "instructions_of_other_ways_are_the_same_twice";
+    let (Some(uki), Some(_)) = (demo(test), built(test, "ovmf")) else { return };
+    let scratch = Scratch::new();
+    let arms = ["--arm=kexec", "--arm=firmware", "--arm=qemu"];
+    let (ran, entries) = bench(&scratch, &[&arms[..], &["--count", "--runs=2", &uki]].concat());
+    if ran.stdout.contains("verified: QEMU") {
+        return skip(test, "another QEMU than those whose logs are known");
+    }
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    for entry in &entries {
+        let ends = |trial: usize| {
+            let spans = entry["trials"][trial]["phases"].as_array().expect("phases");
+            spans.iter().map(|span| span["end"].as_u64().expect("a count")).collect::<Vec<_>>()
+        };
+        assert_eq!(ends(0), ends(1), "{}", entry["arm"]);
+        assert!(ends(0).last().is_some_and(|total| *total > 1_000_000_000), "{entry:#}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod direct;
 mod smoke;
+mod system_map;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -58,27 +59,7 @@ impl Boot {
 /// bed, all in one. `None`, and `test` noted as skipped, where neither can be.
 fn on_kvm(test: &str, boots: &[&Boot]) -> Option<Vec<Ran>> {
     let commands: Vec<_> = boots.iter().map(|boot| boot.arguments("kvm")).collect();
-    let mut runs = bed::on_kvm(test, &commands)?;
-    if bed::kvm_works() {
-        return Some(runs);
-    }
-    for (boot, ran) in boots.iter().zip(&mut runs).filter(|(_, ran)| is_the_bed_s_own(ran)) {
-        eprintln!("once more in the bed, {} gave {ran:?}", boot.image.display());
-        *ran = bed::run(&[boot.arguments("kvm")]).remove(0);
-    }
-    Some(runs)
-}
-
-/// Whether a run may have ended so because the bed's processor is emulated: now
-/// and then its SVM loses a guest's state, and with two processors one may go on with
-/// code that the other has changed (an int3 that Linux sets while it patches itself,
-/// and has taken away). None of these ends is ever expected.
-fn is_the_bed_s_own(ran: &Ran) -> bool {
-    const TRIPLE_FAULT: i32 = 102;
-    const ENGINE_FAILURE: i32 = 105;
-    const TIME_LIMIT: i32 = 124;
-    matches!(ran.status, Some(TRIPLE_FAULT | ENGINE_FAILURE | TIME_LIMIT))
-        || ran.stdout.contains("Oops: int3")
+    bed::on_kvm(test, &commands)
 }
 
 /// What the test initrd said of the guest that it is in.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use ukivm::digest::hex;
 
-use crate::support::{Ran, Scratch, bed, built, skip};
+use crate::support::{Ran, Scratch, bed, built, engines, skip};
 
 /// The hand-offs, by their options.
 const HANDOFFS: [&[&str]; 4] = [
@@ -171,6 +171,36 @@ fn every_hand_off_on_tcg_shows_a_kernel_what_is_planned() {
 fn every_hand_off_on_kvm_shows_a_kernel_what_is_planned() {
     let test = "every_hand_off_on_kvm_shows_a_kernel_what_is_planned";
     let Some(subject) = Subject::of(test) else { return };
-    let Some(runs) = bed::on_kvm(test, &subject.commands("kvm")) else { return };
-    subject.check("kvm", &runs);
+    // The probe too, on a KVM that does not emulate it.
+    let probe = |handoff: &&[&str]| {
+        let image = subject.arguments.last().expect("the UKI").as_str();
+        let options = [["probe", "--engine", "kvm", image].as_slice(), handoff].concat();
+        options.into_iter().map(str::to_owned).collect()
+    };
+    let probes = HANDOFFS.iter().map(probe);
+    let commands: Vec<_> = subject.commands("kvm").into_iter().chain(probes).collect();
+    let Some(runs) = bed::on_kvm(test, &commands) else { return };
+    let (kernels, probes) = runs.split_at(HANDOFFS.len());
+    subject.check("kvm", kernels);
+    for ran in probes {
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+        assert!(ran.stdout.contains("\nas planned: all of "), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_probe_in_that_kernel_s_place_finds_what_is_planned_by_every_hand_off() {
+    let test = "a_probe_in_that_kernel_s_place_finds_what_is_planned_by_every_hand_off";
+    let Some(image) = built(test, IMAGE) else { return };
+    let image = image.to_str().expect("UTF-8");
+    for engine in engines(test) {
+        for handoff in HANDOFFS {
+            let options = ["probe", "--json", "--engine", engine, image];
+            let ran = Scratch::new().ukivm(options.iter().chain(handoff));
+            assert_eq!(ran.status, Some(0), "{engine} {handoff:?}: {ran:?}");
+            let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+            assert_eq!(report["handoff"]["kind"], handoff[1], "{engine}");
+            assert_eq!(report["as_planned"], true, "{engine} {handoff:?}: {ran:?}");
+        }
+    }
 }

@@ -47,6 +47,8 @@ mod malformed;
 mod measure;
 /// From a guest to the next kernel, by a real kexec.
 mod onward;
+/// The kexec hand-off, and real ones.
+mod oracle;
 /// Man pages and completions.
 mod packaging;
 /// What ukivm says of a plan: golden text and JSON.

@@ -3,6 +3,7 @@
 
 mod command;
 mod comparison;
+mod elsewhere;
 mod planned;
 
 use ukivm::exit;

@@ -49,7 +49,7 @@ impl PageTables {
             if shape.five_level { tables.table_in(top, 0) } else { top }
         };
         for range in ranges {
-            tables.map(pml4, outward(*range), shape.leaf_size);
+            tables.map(pml4, *range, shape.leaf_size);
         }
         tables
     }
@@ -61,8 +61,10 @@ impl PageTables {
     }
 
     fn map(&mut self, pml4: u64, range: GuestRange, leaf_size: LeafSize) {
-        let mut at = range.start();
-        while at < range.end() {
+        // Whether a GiB lies wholly in the range is asked of the range as it is.
+        let rounded = outward(range);
+        let mut at = rounded.start();
+        while at < rounded.end() {
             let pdpt = self.table_in(pml4, slot(at, PDPT_SPAN, PML4_SPAN));
             let gib = GuestRange::constant(align_down(at, GIB), GIB);
             let pdpt_slot = slot(at, GIB, PDPT_SPAN);
@@ -70,7 +72,7 @@ impl PageTables {
                 self.set(pdpt, pdpt_slot, gib.start() | LEAF);
             } else {
                 let pd = self.table_in(pdpt, pdpt_slot);
-                let part = gib.intersection(range).unwrap_or(gib);
+                let part = gib.intersection(rounded).unwrap_or(gib);
                 self.map_mib2(pd, part);
             }
             at = gib.end();
@@ -193,6 +195,13 @@ mod tests {
         assert_eq!(walk(&tables, 4, 0x123_4567), Some((0x123_4567, GIB)));
         assert_eq!(walk(&tables, 4, GIB + 5), Some((GIB + 5, MIB2)));
         assert_eq!(walk(&tables, 4, GIB + 6 * MIB2), None);
+    }
+
+    #[test]
+    fn a_gib_that_lacks_its_last_page_is_not_whole() {
+        let shape = Shape { leaf_size: LeafSize::Gib1, five_level: false };
+        let tables = PageTables::identity(ROOT, &[GuestRange::constant(0, GIB - PAGE)], shape);
+        assert_eq!(walk(&tables, 4, GIB - 1), Some((GIB - 1, MIB2)));
     }
 
     #[test]

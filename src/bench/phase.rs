@@ -29,10 +29,11 @@ pub enum Phase {
     Open,
     /// The UKI is read and checked, and what its kernel is to be given is settled.
     Parse,
+    /// The kernel is unpacked by ukivm, or found unpacked in its cache, only with
+    /// `--handoff direct`.
+    Unpack,
     /// The engine is looked at.
     Engine,
-    /// The kernel is unpacked by ukivm, only with `--handoff direct`.
-    Unpack,
     /// The digest over what is to be loaded is computed, only with `--digest`.
     Digest,
     /// The plan is made.
@@ -69,8 +70,8 @@ impl Phase {
         Self::Stub,
         Self::Open,
         Self::Parse,
-        Self::Engine,
         Self::Unpack,
+        Self::Engine,
         Self::Digest,
         Self::Plan,
         Self::Vm,

@@ -70,6 +70,13 @@ impl Child {
         self.inner.kill().ok();
     }
 
+    /// Asks the child to end.
+    pub(crate) fn terminate(&mut self) {
+        if let Some(process) = i32::try_from(self.inner.id()).ok().and_then(Pid::from_raw) {
+            rustix::process::kill_process(process, Signal::TERM).ok();
+        }
+    }
+
     /// Waits until the child has ended.
     pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         self.inner.wait()

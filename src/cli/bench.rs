@@ -106,6 +106,8 @@ pub struct BenchOptions {
 pub enum KexecOption {
     /// As it is
     Measure,
+    /// The same, in instructions
+    Count,
     /// With words that make it say what it is
     Check,
 }

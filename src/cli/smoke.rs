@@ -13,7 +13,8 @@ pub const VERDICT: &str = "\
 A run passes if all that was asked for was seen: each --expect, --expect-status, --pass-on; and
 where none of them is given, that userspace started and the guest then powered off (or wrote 0 to
 I/O port 0xf4). Nothing else passes. Lines are matched without escape sequences; a prompt without
-an end of line counts once it has stood for a second.
+an end of line counts once it has stood for a second; what the kernel repeats of its command line
+proves nothing.
 
 When a running guest has shown all that was asked for it goes on for --settle, and what it does
 then still counts: a panic behind the expected line is a failure. The same time is given to a guest
@@ -291,8 +292,14 @@ impl FromStr for Shard {
     }
 }
 
+/// An expression that some line has to match. One that any line matches is no proof, and
+/// mostly a variable that is empty.
 fn expression(text: &str) -> Result<Regex, String> {
-    verdict::compile(text).map_err(|error| error.to_string())
+    let regex = verdict::compile(text).map_err(|error| error.to_string())?;
+    if regex.is_match(b"") {
+        return Err("it matches an empty line too, so that any guest would pass".to_owned());
+    }
+    Ok(regex)
 }
 
 /// A time, which may be nothing.
@@ -314,6 +321,14 @@ mod tests {
         assert_eq!("off".parse(), Ok(Limit(None)));
         assert!("0".parse::<Limit>().is_err());
         assert!("never".parse::<Limit>().is_err());
+    }
+
+    #[test]
+    fn what_any_line_matches_is_no_proof() {
+        for any in ["", ".*", "a*", "^$", "(ready)?"] {
+            assert!(expression(any).is_err_and(|error| error.contains("empty line")), "{any}");
+        }
+        assert!(expression("login: *$").is_ok());
     }
 
     #[test]

@@ -28,11 +28,14 @@ pub(super) fn rsdp_text(rsdp: &[u8]) -> String {
     let revision = at::<1>(rsdp, 15)[0];
     let older = u32::from_le_bytes(at(rsdp, 16));
     let sum = if is_sound(rsdp) { "" } else { ", its checksum is wrong" };
-    format!("{oem}, revision {revision}, RSDT {older:#x}, XSDT {:#x}{sum}", xsdt_of(rsdp))
+    let xsdt = if revision < 2 { String::new() } else { format!(", XSDT {:#x}", xsdt_of(rsdp)) };
+    format!("{oem}, revision {revision}, RSDT {older:#x}{xsdt}{sum}")
 }
 
+/// Before revision 2 it is shorter.
 fn is_sound(rsdp: &[u8]) -> bool {
-    rsdp.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) == 0
+    let len = if at::<1>(rsdp, 15)[0] < 2 { 20 } else { rsdp.len() };
+    rsdp.iter().take(len).fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) == 0
 }
 
 /// The signature of a table with that header.

@@ -1,13 +1,14 @@
 //! The probe: a guest in the kernel's place that reports what it was handed.
 //!
 //! What it prints is a [`Report`], be it caught here or elsewhere; the plan gives
-//! another, of what it should have printed (`planned.rs`). Both are put into words
-//! by the same code ([`Row`]), and so compared (`compare.rs`).
+//! another, of what it should have printed ([`planned()`]). Both are put into words
+//! by the same code ([`Row`]), and so compared ([`compare()`]).
 
 mod acpi;
 mod boot_params;
 mod compare;
 mod kernel;
+mod pe;
 mod planned;
 mod report;
 mod rows;

@@ -53,6 +53,8 @@ pub fn planned(plan: &BootPlan, files: &Files) -> Result<Report, Error> {
 fn processor(report: &mut Report, cpu: &CpuState) {
     let r = &cpu.registers;
     for (name, value) in [
+        ("entry", 64),
+        ("boot_params_at", r.rsi),
         ("rip", r.rip),
         ("rflags", r.rflags),
         ("rax", r.rax),
@@ -124,6 +126,7 @@ impl Found<'_> {
         let gdt_len = u64::from(gdtr.limit).saturating_add(1).min(GDT_MAX);
         report.push("gdt", self.bytes(gdtr.base, gdt_len)?);
         self.page_tables(report)?;
+        report.push_number("rsdp_at", page.rsdp());
         if page.rsdp() != 0 { self.acpi(report, page.rsdp()) } else { Ok(()) }
     }
 

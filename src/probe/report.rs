@@ -3,6 +3,8 @@
 use thiserror::Error;
 use ukivm_guests::machine::REPORT_VERSION;
 
+use crate::visible::visible;
+
 /// What every line of a report has, wherever it begins: a log may put times before.
 const MARK: &str = "probe: ";
 const BEGIN: &str = "begin";
@@ -34,7 +36,7 @@ pub enum Error {
     NotHex {
         /// Of what.
         name: String,
-        /// What it says.
+        /// What it says, or how that begins.
         value: String,
     },
 }
@@ -62,8 +64,12 @@ impl Report {
         let printed = String::from_utf8_lossy(printed);
         let mut report = None;
         let mut ended = false;
-        for line in printed.lines() {
+        for line in printed.split_inclusive('\n') {
             let Some((name, value)) = named(line) else { continue };
+            if !line.ends_with('\n') && name != END {
+                // The log ends here; who knows what was to follow.
+                break;
+            }
             if name == BEGIN {
                 version(value)?;
                 report = Some(Self::default());
@@ -87,7 +93,7 @@ impl Report {
             }
             return Ok(());
         }
-        let wrong = || Error::NotHex { name: name.to_owned(), value: value.to_owned() };
+        let wrong = || Error::NotHex { name: name.to_owned(), value: beginning(value) };
         let value = from_hex(value).ok_or_else(wrong)?;
         self.lines.push(Line { name: name.to_owned(), value, cut: false });
         Ok(())
@@ -133,9 +139,17 @@ fn named(line: &str) -> Option<(&str, &str)> {
 }
 
 fn version(value: &str) -> Result<(), Error> {
-    let wrong = || Error::NotHex { name: BEGIN.to_owned(), value: value.to_owned() };
+    let wrong = || Error::NotHex { name: BEGIN.to_owned(), value: beginning(value) };
     let found = from_hex(value).as_deref().and_then(number).ok_or_else(wrong)?;
     if found == REPORT_VERSION { Ok(()) } else { Err(Error::Version { found }) }
+}
+
+/// As much of `value` as fits on a line, harmless to a terminal.
+fn beginning(value: &str) -> String {
+    const MAX: usize = 32;
+    let text: String = value.chars().take(MAX).collect();
+    let more = if value.chars().count() > MAX { "…" } else { "" };
+    visible(&text) + more
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -173,5 +187,8 @@ mod tests {
         assert!(error(&format!("{begun}probe: rax=01\n")).contains("ends at rax"));
         assert!(error(&format!("{begun}probe: rax=0\n")).contains("rax what is not hex: 0"));
         assert!(error(&format!("{begun}probe: rax=+1\n")).contains("not hex"));
+        assert!(error(&format!("{begun}probe: rax=01\nprobe: rbx=01")).contains("ends at rax"));
+        let long = error(&format!("{begun}probe: rax={}\n", "\x1b".repeat(99)));
+        assert!(long.ends_with(r"\u{1b}…"), "{long}");
     }
 }

@@ -79,6 +79,7 @@ impl Serialize for Value {
 #[must_use]
 pub fn rows(report: &Report) -> Vec<Row> {
     let mut rows = Rows { report, rows: Vec::new() };
+    rows.entry();
     for (group, names) in NUMBERS {
         for name in names {
             rows.number(group, name);
@@ -134,10 +135,25 @@ impl<'a> Rows<'a> {
         self.report.lines().filter(move |line| line.name == name)
     }
 
+    /// How the probe was entered, and where it was told that `boot_params` is.
+    fn entry(&mut self) {
+        if let Some(kind) = self.report.number("entry") {
+            let kind = match kind {
+                16 => "in real mode",
+                32 => "in protected mode",
+                64 => "in 64-bit mode",
+                0xef1 => "by the EFI handover protocol",
+                _ => "in a way that is not known",
+            };
+            self.text("entry", "entered", kind);
+        }
+        self.number("entry", "boot_params_at");
+    }
+
     /// Each descriptor by its selector.
     fn descriptors(&mut self) {
         let table = self.bytes("gdt").unwrap_or_default();
-        for (place, descriptor) in table.chunks(8).enumerate() {
+        for (place, descriptor) in table.chunks_exact(8).enumerate() {
             let selector = place.saturating_mul(8);
             let value = Value::Number(u64::from_le_bytes(at(descriptor, 0)));
             self.push("descriptor tables", format!("descriptor {selector:#04x}"), value);
@@ -195,8 +211,8 @@ impl<'a> Rows<'a> {
 
     fn acpi(&mut self) {
         const GROUP: &str = "ACPI";
-        if let Some(page) = self.bytes("boot_params") {
-            self.push(GROUP, "RSDP at", Value::Number(Page::new(page).rsdp()));
+        if let Some(address) = self.report.number("rsdp_at") {
+            self.push(GROUP, "RSDP at", Value::Number(address));
         }
         if let Some(rsdp) = self.bytes("rsdp") {
             self.text(GROUP, "RSDP", acpi::rsdp_text(rsdp));

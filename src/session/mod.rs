@@ -267,3 +267,6 @@ impl Session {
         self.signals.get().and_then(|signals| signals.pending())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,6 +122,8 @@ impl Shared {
 
     /// The guest printed a line that means something.
     pub(super) fn saw(&self, mark: &Mark) {
+        // Before what it does is told.
+        self.lock().tell(&News::Console(mark.clone()));
         match (mark.name, mark.severity) {
             // What is told of them is the mark.
             (MarkName::LinuxVersion, _) => self.note(Milestone::LinuxVersion),
@@ -130,7 +132,6 @@ impl Shared {
             (MarkName::PanicEnd, _) => self.end(End::Panic),
             _ => {}
         }
-        self.lock().tell(&News::Console(mark.clone()));
         // It may have changed what ends the run, and when.
         self.wake();
     }

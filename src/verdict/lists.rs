@@ -19,6 +19,14 @@ pub enum Error {
         #[source]
         source: Box<regex::Error>,
     },
+    /// A line of it matches everything.
+    #[error("line {line}: {expression:?} matches an empty line too, and so everything")]
+    Everything {
+        /// Its number, from 1.
+        line: usize,
+        /// What it says.
+        expression: String,
+    },
     /// Nothing is on it.
     #[error("no regular expression is in it; leave the option out if none is wanted")]
     Empty,
@@ -29,14 +37,19 @@ pub enum Error {
 /// accident must not look like a clean run.
 pub fn read(text: &str) -> Result<Vec<Regex>, Error> {
     let wanted = |line: &str| !line.trim().is_empty() && !line.starts_with('#');
+    // Some editors begin a file with a mark that no guest prints.
+    let text = text.trim_start_matches('\u{feff}');
     let lines = text.lines().enumerate().filter(|(_, line)| wanted(line));
     let expressions: Vec<_> = lines
-        .map(|(at, line)| {
-            matcher::compile(line).map_err(|source| Error::Expression {
-                line: at.saturating_add(1),
-                expression: line.to_owned(),
-                source: Box::new(source),
-            })
+        .map(|(at, text)| {
+            let (line, expression) = (at.saturating_add(1), text.to_owned());
+            match matcher::compile(text) {
+                Ok(regex) if regex.is_match(b"") => Err(Error::Everything { line, expression }),
+                Ok(regex) => Ok(regex),
+                Err(source) => {
+                    Err(Error::Expression { line, expression, source: Box::new(source) })
+                }
+            }
         })
         .collect::<Result<_, _>>()?;
     if expressions.is_empty() { Err(Error::Empty) } else { Ok(expressions) }

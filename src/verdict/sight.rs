@@ -8,7 +8,7 @@ use super::{
     patterns::Severity,
     proof::{Criterion, Expects, Goal, Proof},
     scanner::{Scanner, shown},
-    signs::{Sign, looks_like_a_program},
+    signs::{Sign, looks_like_a_program, repeats_cmdline},
     watch::{MARKS_MAX, Mark, MarkName, Policy, Seen},
 };
 use crate::timeline::micros;
@@ -41,7 +41,7 @@ impl Sight<'_> {
         if is_over && looks_like_a_program(line.text) && self.scanner.open().is_none() {
             self.facts.program.get_or_insert(self.at);
         }
-        if self.expects.see(line, self.at) {
+        if !repeats_cmdline(line.text) && self.expects.see(line, self.at) {
             self.mark(MarkName::Expected, line, shown(line), see);
         }
         self.decide();

@@ -93,6 +93,22 @@ pub(super) fn looks_like_a_program(text: &[u8]) -> bool {
     !is_blank && !is_stamped(text) && !DECOMPRESSOR.iter().any(|prefix| text.starts_with(prefix))
 }
 
+/// Whether a line is the kernel's own repetition of its command line, in which anything
+/// may be that is yet to happen. `arch/x86/kernel/setup.c` (`setup_arch`), `init/main.c`
+/// (`start_kernel`, `print_unknown_bootoptions`).
+pub(super) fn repeats_cmdline(text: &[u8]) -> bool {
+    const STARTS: [&[u8]; 3] =
+        [b"Command line: ", b"Kernel command line: ", b"Unknown kernel command line parameters "];
+    // The time, and perhaps who called.
+    let mut said = text;
+    while let Some(behind) = said.strip_prefix(b"[") {
+        let Some(end) = behind.iter().position(|byte| *byte == b']') else { break };
+        said = behind.get(end..).and_then(|rest| rest.get(1..)).unwrap_or_default();
+        said = said.trim_ascii_start();
+    }
+    is_stamped(text) && STARTS.iter().any(|start| said.starts_with(start))
+}
+
 /// Whether `text` begins with `[    0.123456]`.
 fn is_stamped(text: &[u8]) -> bool {
     text.strip_prefix(b"[")
@@ -104,6 +120,20 @@ fn is_stamped(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_repeats_its_command_line() {
+        for repeats in [
+            "[    0.000000] Command line: quiet ready",
+            "[    0.000000][    T0] Kernel command line: quiet ready",
+            "[    0.02] Unknown kernel command line parameters \"ready\", will be passed",
+        ] {
+            assert!(repeats_cmdline(repeats.as_bytes()), "{repeats}");
+        }
+        for other in ["Command line: ready", "[    1.0] ready", "[  OK  ] Command line: x", "[1"] {
+            assert!(!repeats_cmdline(other.as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn a_program_s_lines_are_told_from_the_kernel_s() {

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use firmware_less::kernel::Config;
+
+use super::consoles;
 use crate::{
     outcome::{PortWrite, Sample},
     symbols::{Slide, SystemMap},
@@ -22,6 +25,8 @@ pub struct Hang<'a> {
     pub symbols: Option<(&'a SystemMap, Slide)>,
     /// Its command line.
     pub cmdline: &'a [u8],
+    /// How its kernel was configured, where that is known and matters.
+    pub config: Option<&'a Config>,
     /// How many bytes it wrote to the console.
     pub bytes: u64,
     /// The last line it wrote, if any.
@@ -55,7 +60,7 @@ pub fn explain(hang: &Hang<'_>) -> String {
         // Writing to a string can't fail.
         let _ = write!(text, " The last I/O port written was {port:#x}{of}, with {value:#x}.");
     }
-    text + &console(hang)
+    text + &consoles::explain(hang)
 }
 
 /// What that port is of, on a PC. `arch/x86/kernel/setup.c` (`standard_io_resources`),
@@ -125,82 +130,19 @@ fn vcpu(samples: &[Sample], symbols: Option<(&SystemMap, Slide)>) -> Option<Stri
     })
 }
 
-/// What the command line says of consoles. Only the first serial port is there.
-fn console(hang: &Hang<'_>) -> String {
-    let consoles = consoles(hang.cmdline).join(" ");
-    match standing(hang.cmdline) {
-        Standing::None => " The command line names no console: a kernel without one may say \
-                           nothing on the serial port."
-            .to_owned(),
-        Standing::Elsewhere => format!(
-            " The command line has {consoles}, and this machine has none of it: its only console \
-             is ttyS0. The guest may be well and talk to nobody."
-        ),
-        Standing::Here if hang.bytes == 0 => {
-            let is_quiet = hang.cmdline.split(u8::is_ascii_whitespace).any(|word| word == b"quiet");
-            let quiet =
-                if is_quiet { ", and \"quiet\", which hides what the kernel says" } else { "" };
-            format!(" The command line names a console that is there ({consoles}){quiet}.")
-        }
-        Standing::Here => String::new(),
-    }
-}
-
-/// What to do about a guest that wrote nothing at all.
-#[must_use]
-pub fn next_step(cmdline: &[u8]) -> &'static str {
-    match standing(cmdline) {
-        Standing::None | Standing::Elsewhere => "boot it with --append console=ttyS0",
-        Standing::Here => {
-            "boot it with --append 'earlyprintk=ttyS0 loglevel=7': then the kernel speaks before it \
-             has its console"
-        }
-    }
-}
-
-/// Where the consoles of a command line are.
-enum Standing {
-    /// There are none.
-    None,
-    /// On no device of this machine.
-    Elsewhere,
-    /// On one that is there.
-    Here,
-}
-
-fn standing(cmdline: &[u8]) -> Standing {
-    let consoles = consoles(cmdline);
-    if consoles.is_empty() {
-        Standing::None
-    } else if consoles.iter().any(|word| exists(word)) {
-        Standing::Here
-    } else {
-        Standing::Elsewhere
-    }
-}
-
-/// The words of a command line that name a console.
-fn consoles(cmdline: &[u8]) -> Vec<String> {
-    let cmdline = String::from_utf8_lossy(cmdline);
-    let words = cmdline.split_ascii_whitespace();
-    words.filter(|word| word.starts_with("console=")).map(str::to_owned).collect()
-}
-
-/// Whether a console of that name is there. `Documentation/admin-guide/kernel-parameters.txt`,
-/// "console=".
-fn exists(word: &str) -> bool {
-    let console = word.trim_start_matches("console=");
-    let name = console.split(',').next().unwrap_or_default();
-    match name {
-        "ttyS0" => true,
-        "uart" | "uart8250" => console.contains("io,0x3f8"),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOTHING: Hang<'_> = Hang {
+        samples: &[],
+        last_write: None,
+        symbols: None,
+        cmdline: b"console=ttyS0",
+        config: None,
+        bytes: 1,
+        last_line: None,
+    };
 
     fn samples(rips: &[u64], is_halted: bool, takes_interrupts: bool) -> Vec<Sample> {
         let sample = |rip: &u64| Sample { cpu: 0, rip: *rip, is_halted, takes_interrupts };
@@ -209,7 +151,8 @@ mod tests {
 
     fn explained(samples: &[Sample], cmdline: &str, bytes: u64) -> String {
         let cmdline = cmdline.as_bytes();
-        explain(&Hang { samples, last_write: None, symbols: None, cmdline, bytes, last_line: None })
+        let hang = Hang { samples, cmdline, bytes, ..NOTHING };
+        explain(&hang)
     }
 
     #[test]
@@ -239,30 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn a_console_that_is_not_there_is_named() {
-        for missing in
-            ["console=ttyS1,115200", "console=tty0 console=hvc0", "console=uart,io,0x2f8"]
-        {
-            let text = explained(&[], missing, 0);
-            assert!(text.contains("this machine has none of it"), "{missing}: {text}");
-        }
-        assert!(explained(&[], "quiet root=x", 0).contains("names no console"));
-        for there in ["console=tty0 console=ttyS0,115200n8", "console=uart,io,0x3f8"] {
-            assert!(explained(&[], there, 0).contains("a console that is there"), "{there}");
-        }
-    }
-
-    #[test]
     fn a_guest_that_talked_is_quoted_and_not_told_of_consoles() {
         let last_line = Some("[    1.0] waiting for root");
-        let hang = Hang {
-            samples: &[],
-            last_write: None,
-            symbols: None,
-            cmdline: b"console=ttyS0",
-            bytes: 30,
-            last_line,
-        };
+        let hang = Hang { bytes: 30, last_line, ..NOTHING };
         assert_eq!(explain(&hang), "The last line was \"[    1.0] waiting for root\".");
     }
 
@@ -270,14 +192,7 @@ mod tests {
     fn the_last_port_is_named_where_the_engine_tells_it() {
         let told = |port, value| {
             let last_write = Some(PortWrite { port, value });
-            explain(&Hang {
-                samples: &[],
-                last_write,
-                symbols: None,
-                cmdline: b"console=ttyS0",
-                bytes: 1,
-                last_line: Some("x"),
-            })
+            explain(&Hang { last_write, last_line: Some("x"), ..NOTHING })
         };
         let known = " The last I/O port written was 0x70 (clock), with 0x8f.";
         assert_eq!(told(0x70, 0x8f), format!("The last line was \"x\".{known}"));
@@ -290,15 +205,7 @@ mod tests {
         let map = SystemMap::read(text).unwrap();
         let symbols = map.slide(0xffff_ffff_8820_0200).map(|slide| (&map, slide));
         let samples = samples(&[0xffff_ffff_8820_0104, 0xffff_ffff_8820_0300], false, false);
-        let cmdline = b"console=ttyS0";
-        let hang = Hang {
-            samples: &samples,
-            last_write: None,
-            symbols,
-            cmdline,
-            bytes: 1,
-            last_line: None,
-        };
+        let hang = Hang { samples: &samples, symbols, ..NOTHING };
         let place = "spins from 0xffffffff88200104 (native_halt+0x4) to 0xffffffff88200300, with interrupts";
         assert!(explain(&hang).contains(place), "{}", explain(&hang));
     }

@@ -106,6 +106,8 @@ impl<'a> Comparison<'a> {
 
     /// Every register, and the descriptors behind those of segments.
     pub(super) fn processor(&mut self) {
+        self.number("entry", 64);
+        self.number("boot_params_at", self.planned.plan.cpu().registers.rsi);
         for (name, pointer) in NUMBERS {
             self.number(name, self.planned.number(pointer));
         }
@@ -159,6 +161,7 @@ impl<'a> Comparison<'a> {
     fn acpi(&mut self, rsdp: u64) {
         let planned = self.planned;
         let number = |at| u64::from_le_bytes(planned.memory(at, 8).try_into().expect("eight"));
+        self.number("rsdp_at", rsdp);
         self.bytes("rsdp", &planned.memory(rsdp, 36));
         let xsdt = number(rsdp + 24);
         let len = number(xsdt + 4) & 0xffff_ffff;

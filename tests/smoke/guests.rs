@@ -5,7 +5,10 @@ use iced_x86::{IcedError, code_asm::*};
 
 use crate::support::{
     Scratch,
-    tiny::{chatter, flush, guest, halt, idle, power_off, print, spin, triple_fault, write_port},
+    tiny::{
+        chatter, configured_guest, flush, guest, halt, idle, power_off, print, spin, triple_fault,
+        write_port,
+    },
 };
 
 /// What a kernel prints that starts init.
@@ -31,6 +34,15 @@ hello\r
 [    2.000000] ---[ end trace 0000000000000000 ]---\r
 ";
 
+/// How a kernel says that it was configured.
+const WITHOUT_8250: &str = "\
+#
+# Automatically generated file; DO NOT EDIT.
+#
+CONFIG_PRINTK=y
+CONFIG_SERIAL_8250=m
+";
+
 /// How many bytes the flood has before its end.
 pub(crate) const FLOOD: usize = 200_000;
 
@@ -40,6 +52,7 @@ pub(crate) fn write(scratch: &Scratch, name: &str) {
         "up" => says(UP, power_off),
         "up-and-on" => says(UP, halt),
         "hello" => says("hello\r\nworld\r\n", power_off),
+        "repeats" => says("[    0.000000] Command line: quiet ready\r\n", power_off),
         "login" => says("debian login: ", halt),
         "status-0" => status(0),
         "status-7" => status(7),
@@ -59,6 +72,7 @@ pub(crate) fn write(scratch: &Scratch, name: &str) {
         "oops" => says(OOPS, power_off),
         "emergency" => says("You are in emergency mode. After logging in, type\r\n", halt),
         "halt" => guest(halt),
+        "halt-without-8250" => configured_guest(WITHOUT_8250, halt),
         "idle" => guest(idle),
         "up-and-idle" => says(UP, idle),
         "now-and-then" => says("hello\r\n", now_and_then),
@@ -156,4 +170,30 @@ fn flood(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.jnz(again)?;
     print(a, "\r\nend\r\n")?;
     power_off(a)
+}
+
+/// A line of the pour.
+pub(crate) const POURED: &str = "[    1.000000] 0123456789 the quick brown fox jumps over it\r\n";
+/// How many lines one instruction pours.
+pub(crate) const POURED_AT_ONCE: usize = 1024;
+
+/// A guest that pours `times` times 1024 lines as fast as it can, and says so.
+pub(crate) fn pours(times: u32) -> Vec<u8> {
+    let lines = POURED.repeat(POURED_AT_ONCE);
+    guest(|a| {
+        let (mut text, mut again) = (a.create_label(), a.create_label());
+        a.mov(ebx, times)?;
+        a.cld()?;
+        a.set_label(&mut again)?;
+        a.lea(rsi, ptr(text))?;
+        a.mov(ecx, u32::try_from(lines.len()).expect("a small number"))?;
+        a.mov(edx, u32::from(port::SERIAL))?;
+        a.rep().outsb()?;
+        a.dec(ebx)?;
+        a.jnz(again)?;
+        print(a, "end\r\n")?;
+        power_off(a)?;
+        a.set_label(&mut text)?;
+        a.db(lines.as_bytes())
+    })
 }

@@ -113,6 +113,25 @@ fn a_signal_before_any_guest_runs_leaves_results_too() {
 }
 
 #[test]
+fn a_log_that_is_a_pipe_nobody_reads_can_be_interrupted() {
+    for repeat in ["--repeat=1", "--repeat=2"] {
+        let scratch = Scratch::new();
+        write(&scratch, "up");
+        for folder in ["out", "out/001-up-run1"] {
+            fs::create_dir(scratch.path().join(folder)).expect("a folder");
+            pipe(&scratch, &format!("{folder}/serial.log"));
+        }
+        let options = ["smoke", "--memory=64M", "--output=out", repeat, "up.efi"];
+        let mut running = Running::ukivm(scratch.path(), options);
+        thread::sleep(Duration::from_millis(500));
+        running.signal("-TERM");
+        // Where nothing was begun, the signal ends it itself.
+        let status = running.status();
+        assert!([143, 15 - 256].contains(&status), "{repeat}: {status}, {}", running.seen());
+    }
+}
+
+#[test]
 fn a_guest_that_resets_itself_without_end_can_be_interrupted() {
     for engine in engines("a_guest_that_resets_itself_without_end_can_be_interrupted") {
         let scratch = Scratch::new();

@@ -2,7 +2,7 @@
 
 use firmware_less::{
     machine::{SLEEP_CONTROL_S5, port},
-    testing::{bzimage, uki},
+    testing::{BzImage, bzimage, uki},
 };
 use iced_x86::{IcedError, code_asm::*};
 
@@ -15,8 +15,23 @@ const LINE_STATUS: u32 = port::SERIAL as u32 + 5;
 
 /// A UKI whose kernel is `code`, entered in 64-bit mode.
 pub(crate) fn guest(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Vec<u8> {
-    let kernel = bzimage().protected_mode(protected_mode(code)).build();
-    uki().section(".linux", kernel).section(".cmdline", "quiet").build()
+    uki_of(kernel(code))
+}
+
+/// The same of a kernel that says that it was configured so.
+pub(crate) fn configured_guest(
+    config: &str,
+    code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
+) -> Vec<u8> {
+    uki_of(kernel(code).configured(config))
+}
+
+fn kernel(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> BzImage {
+    bzimage().protected_mode(protected_mode(code))
+}
+
+fn uki_of(kernel: BzImage) -> Vec<u8> {
+    uki().section(".linux", kernel.build()).section(".cmdline", "quiet").build()
 }
 
 /// The protected-mode code of such a kernel.

@@ -1,6 +1,7 @@
 //! The kernel of a UKI: what its headers say of how to load and enter it.
 
 mod bzimage;
+pub mod config;
 mod decompressor;
 mod error;
 pub mod payload;
@@ -10,6 +11,7 @@ mod version;
 pub mod vmlinux;
 
 pub use bzimage::Kernel;
+pub use config::Config;
 pub use decompressor::Leave;
 pub use error::{Error, protocol};
 pub use payload::Payload;

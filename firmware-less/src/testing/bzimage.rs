@@ -1,5 +1,8 @@
 //! Hand-made kernels.
 
+use std::io::Write as _;
+
+use flate2::{Compression, write::GzEncoder};
 use linux_loader::loader::bootparam::setup_header;
 use vm_memory::ByteValued as _;
 
@@ -68,14 +71,24 @@ impl BzImage {
         self
     }
 
-    /// The same kernel with that as what its decompressor would unpack.
+    /// The same kernel with that, behind its code, as what its decompressor would unpack.
     #[must_use]
-    pub fn payload(mut self, payload: &[u8]) -> Self {
-        self.header.payload_offset = 0x300;
-        self.header.payload_length = payload.len().try_into().expect("a payload below 4 GiB");
-        self.protected_mode = vec![0x90; 0x300];
-        self.protected_mode.extend(payload);
+    pub fn payload(mut self, packed: &[u8]) -> Self {
+        let number = |number: usize| number.try_into().expect("a kernel of at most 4 GiB");
+        self.header.payload_offset = number(self.protected_mode.len());
+        self.header.payload_length = number(packed.len());
+        self.protected_mode.extend(packed);
         self
+    }
+
+    /// The same kernel with a kernel proper, not packed, that says that it was configured
+    /// so (CONFIG_IKCONFIG).
+    #[must_use]
+    pub fn configured(self, config: &str) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(config.as_bytes()).expect("memory to write to");
+        let packed = encoder.finish().expect("memory to write to");
+        self.payload(&[b"\x7fELF", &b"IKCFG_ST"[..], &packed, b"IKCFG_ED"].concat())
     }
 
     /// The same kernel with something after it, as a signature is.

@@ -136,8 +136,8 @@ const PHASES: [(Milestone, Phase); 15] = [
     (Milestone::ProcessStart, Phase::Start),
     (Milestone::FilesOpened, Phase::Open),
     (Milestone::ImageParsed, Phase::Parse),
-    (Milestone::EngineChosen, Phase::Engine),
     (Milestone::KernelUnpacked, Phase::Unpack),
+    (Milestone::EngineChosen, Phase::Engine),
     (Milestone::SourcesDigested, Phase::Digest),
     (Milestone::Planned, Phase::Plan),
     (Milestone::VmCreated, Phase::Vm),
@@ -314,6 +314,19 @@ mod tests {
         let told = Told { counts: Some(BTreeMap::new()), ..told() };
         let error = told.trial(Kind::Tcg, 1_000).expect_err("an error").to_string();
         assert!(error.starts_with("the end was never seen: only power-off"), "{error}");
+    }
+
+    #[test]
+    fn what_unpacking_takes_is_in_its_phase_and_in_no_other() {
+        let mut told = told();
+        told.times.insert(Milestone::KernelUnpacked, 30_530);
+        for at in told.times.values_mut().filter(|at| (31..30_530).contains(*at)) {
+            *at = at.saturating_add(30_500);
+        }
+        let trial = told.trial(Kind::Kvm, 1_000).expect("a trial");
+        assert_eq!(trial.value(Metric::Phase(Phase::Unpack)), Some(30_500));
+        assert_eq!(trial.value(Metric::Phase(Phase::Engine)), Some(1));
+        assert_eq!(trial.value(Metric::Phase(Phase::Plan)), Some(9));
     }
 
     #[test]

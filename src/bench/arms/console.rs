@@ -12,7 +12,7 @@ const KEPT: usize = 4096;
 /// A line of a console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heard {
-    /// When its first byte came.
+    /// When the first byte came that shows.
     pub(super) began: Duration,
     /// When it was over.
     pub(super) over: Duration,
@@ -27,33 +27,61 @@ pub(super) struct Console {
     marks: Vec<(MarkName, Duration, String)>,
     lines: Vec<Heard>,
     first_byte: Option<Duration>,
-    /// When the first byte of the line came that is not over.
+    /// When the first byte came that shows of the line that is not over.
     began: Option<Duration>,
+    escape: Escape,
+}
+
+/// Whether bytes belong to a control sequence, as firmware clears the screen by.
+/// ECMA-48, 5.4.
+#[derive(Debug, Default)]
+enum Escape {
+    #[default]
+    Outside,
+    Begun,
+    Control,
+}
+
+impl Escape {
+    /// Takes the next byte; whether it shows on the screen.
+    fn shows(&mut self, byte: u8) -> bool {
+        let (next, shows) = match (&self, byte) {
+            (_, 0x1b) => (Self::Begun, false),
+            (Self::Begun, b'[') | (Self::Control, 0x20..=0x3f) => (Self::Control, false),
+            (Self::Begun | Self::Control, _) => (Self::Outside, false),
+            (Self::Outside, _) => (Self::Outside, !byte.is_ascii_control()),
+        };
+        *self = next;
+        shows
+    }
 }
 
 impl Console {
     /// Takes what came at `at`.
     pub(super) fn push(&mut self, bytes: &[u8], at: Duration) {
-        if bytes.is_empty() {
-            return;
+        if !bytes.is_empty() {
+            self.first_byte.get_or_insert(at);
         }
-        self.first_byte.get_or_insert(at);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.push_piece(piece, at);
+        }
+    }
+
+    /// Takes a line, or a piece of one.
+    fn push_piece(&mut self, piece: &[u8], at: Duration) {
+        if piece.iter().any(|byte| self.escape.shows(*byte)) {
+            self.began.get_or_insert(at);
+        }
         let Self { watch, marks, lines, began, .. } = self;
         let mut see = |mark: &Mark| marks.push((mark.name, at, mark.text.clone()));
         let mut keep = |line: &Line<'_>| {
-            // What is left of it, if anything, came with these bytes.
-            let began = began.replace(at).unwrap_or(at);
+            let began = began.take().unwrap_or(at);
             if lines.len() < KEPT {
                 let text = String::from_utf8_lossy(line.text).into_owned();
                 lines.push(Heard { began, over: at, text });
             }
         };
-        watch.push(bytes, at, &mut see, &mut keep);
-        if bytes.ends_with(b"\n") {
-            self.began = None;
-        } else {
-            self.began.get_or_insert(at);
-        }
+        watch.push(piece, at, &mut see, &mut keep);
     }
 
     /// Nothing has come for a while: what stands there without an end may be a prompt.
@@ -138,6 +166,16 @@ mod tests {
         let wanted =
             [(ms(10), ms(20), "firmware"), (ms(20), ms(30), "kernel"), (ms(40), ms(40), "init")];
         assert_eq!(lines, wanted);
+        assert_eq!(console.first_byte(), Some(ms(10)));
+    }
+
+    #[test]
+    fn what_clears_the_screen_is_not_where_a_line_began() {
+        let mut console = Console::default();
+        console.push(b"\x1b[2J\x1b[01;0", ms(10));
+        console.push(b"1H", ms(20));
+        console.push(b"[    0.0] Linux\r\n", ms(30));
+        assert_eq!(console.lines()[0].began, ms(30));
         assert_eq!(console.first_byte(), Some(ms(10)));
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{parts::Parts, program::Seen};
 use crate::{
     bench::{
-        arm::Error,
+        arm::{Error, Mode},
         phase::Phase,
-        trial::{Proof, Trial, Unit},
+        trial::{Proof, Trial},
     },
     verdict::MarkName,
 };
@@ -54,9 +54,9 @@ pub(super) fn until_end(trial: Trial, seen: &Seen, first: Option<Duration>) -> T
     trial.reached(Phase::End, nanoseconds(seen.end))
 }
 
-/// A trial in time, in which nothing has happened yet.
-pub(super) fn timed(proof: Proof) -> Trial {
-    Trial::new(Unit::Nanoseconds, proof)
+/// A trial in which nothing has happened yet.
+pub(super) fn trial(mode: Mode, proof: Proof) -> Trial {
+    Trial::new(mode.unit(), proof)
 }
 
 pub(super) fn nanoseconds(at: Duration) -> u64 {

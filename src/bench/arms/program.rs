@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    io::{self, PipeReader, Read as _},
+    fs::File,
+    io::{self, PipeReader, Read as _, Seek as _},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -14,7 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{console::Console, parts::Inherited};
 use crate::{
     bench::arm::{Error, Request, Until},
-    child::{Child, Standard, Text},
+    child::{Child, Standard, Text, anonymous_file},
+    engine::tcg::Counts,
     verdict::MarkName,
 };
 
@@ -31,9 +33,12 @@ pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
     files: Vec<OwnedFd>,
+    /// QEMU's replay log, where its guest's instructions are counted.
+    log: Option<File>,
 }
 
-/// What was seen of a run.
+/// What was seen of a run. Its times are numbers of instructions where these are
+/// counted, as nanoseconds.
 #[derive(Debug)]
 pub(super) struct Seen {
     /// What the guest said.
@@ -47,7 +52,7 @@ pub(super) struct Seen {
 impl Program {
     /// The program at `path`, without arguments yet.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), arguments: Vec::new(), files: Vec::new() }
+        Self { path: path.to_owned(), arguments: Vec::new(), files: Vec::new(), log: None }
     }
 
     /// One more argument.
@@ -71,8 +76,17 @@ impl Program {
         file.path
     }
 
+    /// Has QEMU write a replay log, by which all that was seen gets its count; the
+    /// path for it.
+    pub(super) fn log(&mut self) -> io::Result<String> {
+        let log = anonymous_file()?;
+        let path = self.inherit(Inherited::new(log.try_clone()?));
+        self.log = Some(log);
+        Ok(path)
+    }
+
     /// Runs it until its guest has ended, and gives what was seen.
-    pub(super) fn run(self, request: &Request<'_>) -> Result<Seen, Error> {
+    pub(super) fn run(mut self, request: &Request<'_>) -> Result<Seen, Error> {
         let host = |source| Error::Host { what: "can't make what connects us to it", source };
         let said = Text::create().map_err(host)?;
         let (output, their_output) = io::pipe().map_err(host)?;
@@ -90,9 +104,15 @@ impl Program {
             what: "can't be started".to_owned(),
             source: Some(source),
         })?;
-        let mut run = Run { request, start, child, output, console: Console::default() };
+        let raw = self.log.is_some().then(Vec::new);
+        let mut run = Run { request, start, child, output, raw, console: Console::default() };
         run.listen()?;
-        run.seen(&self.path, &said)
+        let raw = run.raw.take();
+        let seen = run.seen(&self.path, &said)?;
+        match (self.log.take(), raw) {
+            (Some(log), Some(raw)) => counted(&self.path, log, raw, request.until),
+            _ => Ok(seen),
+        }
     }
 }
 
@@ -102,6 +122,8 @@ struct Run<'a> {
     start: Instant,
     child: Child,
     output: PipeReader,
+    /// All of the console, where its bytes are to be counted.
+    raw: Option<Vec<u8>>,
     console: Console,
 }
 
@@ -133,7 +155,9 @@ impl Run<'_> {
                 Ok(0) => return Ok(()),
                 Ok(len) => {
                     quiet_since = self.start.elapsed();
-                    self.console.push(buffer.get(..len).unwrap_or_default(), quiet_since);
+                    let bytes = buffer.get(..len).unwrap_or_default();
+                    self.console.push(bytes, quiet_since);
+                    self.raw.iter_mut().for_each(|raw| raw.extend_from_slice(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Ok(()),
@@ -173,7 +197,8 @@ impl Run<'_> {
         let stays = until != Until::End && reached.is_some()
             || reached.is_some_and(|at| closed >= at.saturating_add(LEAVE));
         if stays {
-            self.child.kill();
+            // Not killed where it may have a log to finish.
+            self.child.terminate();
         }
         let status = self.child.wait_at_most(LEAVE);
         match (reached, status) {
@@ -198,6 +223,30 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// What was seen of a guest whose console was `raw`, with counts in the place of times.
+fn counted(path: &Path, mut log: File, raw: Vec<u8>, until: Until) -> Result<Seen, Error> {
+    let failed = |what: String| Error::Program { program: path.to_owned(), what, source: None };
+    let mut bytes = Vec::new();
+    let read = log.rewind().and_then(|()| log.read_to_end(&mut bytes));
+    read.map_err(|error| failed(format!("its replay log can't be read: {error}")))?;
+    let counts = Counts::from_reset(&bytes, raw).map_err(|error| failed(error.to_string()))?;
+    let mut console = Console::default();
+    let mut last = Duration::ZERO;
+    for (byte, after) in counts.console() {
+        last = Duration::from_nanos(after);
+        console.push(&[byte], last);
+    }
+    console.pause(last);
+    console.finish(last);
+    let end = console.reached(until).ok_or(Error::Unseen {
+        what: "the end",
+        why: "instructions are counted up to the kernel's word that it ends, or what --until \
+              waits for"
+            .to_owned(),
+    })?;
+    Ok(Seen { console, end, how: "counted up to what was printed last" })
 }
 
 /// That a program failed, and what it said.

@@ -92,8 +92,14 @@ fn by_kexec(
 ) -> Result<u8, Error> {
     let subject = JobOptions { image: image.to_owned(), ..options.job.clone() };
     let limits = Limits { start, time_limit: options.time_limit, interactive: false };
-    let is_check = how == KexecOption::Check;
-    let told = boot(&subject, Way { engine, until: options.until.into(), is_check, limits })?;
+    let way = Way {
+        engine,
+        until: options.until.into(),
+        is_check: how == KexecOption::Check,
+        is_counted: how == KexecOption::Count,
+        limits,
+    };
+    let told = boot(&subject, way)?;
     print(&serde_json::to_string(&told).unwrap_or_default()).map(|()| 0)
 }
 

@@ -27,7 +27,7 @@ use crate::{
     messages::say,
     outcome::{End, Outcome},
     probe::{self, Comparison, Pair, Report, compare, planned, rows},
-    report::SCHEMA,
+    report::{Handoff, SCHEMA},
     session::{Finished, Limits, Record, Session},
     timeline::Timeline,
     verdict::Watch,
@@ -45,6 +45,8 @@ struct Shown<'a> {
     image: Option<String>,
     /// What ran the probe; null where its report was read.
     engine: Option<&'a Engine>,
+    /// How the kernel was to be handed over; null where there was no plan.
+    handoff: Option<&'a Handoff>,
     /// Whether everything was as planned; null where there was no plan.
     as_planned: Option<bool>,
     /// How many things were compared.
@@ -105,7 +107,7 @@ fn boot(options: &ProbeOptions, start: Instant) -> Result<u8, Error> {
     };
     let planned = planned(&sealed.plan, &job.files)?;
     let comparison = compare(rows(&report), Some((rows(&planned), engine.kind)));
-    show(options, json, Some(&engine), true, &comparison)
+    show(options, json, Some(&engine), Some(&Handoff::new(&job, &sealed)), &comparison)
 }
 
 fn read(options: &ProbeOptions, path: &Path) -> Result<u8, Error> {
@@ -115,7 +117,7 @@ fn read(options: &ProbeOptions, path: &Path) -> Result<u8, Error> {
     if options.job.image == Path::new(BUILT_IN) {
         let json = options.json.as_deref();
         let json = json.map(|path| JsonFile::prepare(path, &Files::default())).transpose()?;
-        return show(options, json, None, false, &compare(found, None));
+        return show(options, json, None, None, &compare(found, None));
     }
     let kind = match options.engine {
         EngineOption::Tcg => Kind::Tcg,
@@ -128,7 +130,8 @@ fn read(options: &ProbeOptions, path: &Path) -> Result<u8, Error> {
     tell(&job);
     let sealed = job.plan(&machine, options.job.digest, &mut |_| {})?;
     let planned = planned(&sealed.plan, &job.files)?;
-    show(options, json, None, true, &compare(found, Some((rows(&planned), kind))))
+    let comparison = compare(found, Some((rows(&planned), kind)));
+    show(options, json, None, Some(&Handoff::new(&job, &sealed)), &comparison)
 }
 
 /// A console's log, which may be a pipe.
@@ -194,9 +197,10 @@ fn show(
     options: &ProbeOptions,
     json: Option<JsonFile>,
     engine: Option<&Engine>,
-    has_plan: bool,
+    handoff: Option<&Handoff>,
     comparison: &Comparison,
 ) -> Result<u8, Error> {
+    let has_plan = handoff.is_some();
     let differences: Vec<_> = comparison.differences().collect();
     let is_equal = differences.is_empty();
     let compared = if has_plan { comparison.pairs.len() } else { 0 };
@@ -206,6 +210,7 @@ fn show(
             ukivm: env!("CARGO_PKG_VERSION"),
             image: named(options),
             engine,
+            handoff,
             as_planned: has_plan.then_some(is_equal),
             compared,
             differences,

@@ -24,7 +24,6 @@ use crate::{
     commands::print,
     error::Error,
     messages::say,
-    signals::Signals,
     verdict::{
         formats,
         report::{Report, Suite},
@@ -38,7 +37,6 @@ pub(super) fn boot(
     options: &SmokeOptions,
     images: &[PathBuf],
     wanted: &[usize],
-    signals: &Signals,
 ) -> Result<Suite, Error> {
     let program = env::current_exe()
         .map_err(|source| Error::Host { what: "can't find this program", source })?;
@@ -47,6 +45,7 @@ pub(super) fn boot(
     let parts = wanted.iter().flat_map::<Vec<_>, _>(parts).collect();
     let pool = Pool::new(options, images, program, parts);
     let artefacts = pool.prepare()?;
+    let signals = &super::catch_signals()?;
     // What is wrong with the command line is said once, before anything is booted.
     let read = options.clone();
     match interruptible(signals, || Duration::ZERO, move || policy::read(&read)) {

@@ -36,33 +36,26 @@ use crate::{
 
 /// Runs the job and gives the exit status.
 pub fn run(options: &SmokeOptions, start: Instant) -> Result<u8, Error> {
-    let host = |what| move |source| Error::Host { what, source };
-    // From here on they leave a report.
-    let signals = Arc::new(Signals::catch().map_err(host("can't catch signals"))?);
     let images = images(options);
-    let job = (start, signals);
     if options.matrix.part.is_some() {
-        return part(options, &images, job);
+        return part(options, &images, start);
     }
     let wanted = sharded(options, images.len())?;
     let suite = match wanted.as_slice() {
-        [image] if options.matrix.repeat == 1 => single(options, &images, *image, job)?,
-        wanted => many::boot(options, &images, wanted, &job.1)?,
+        [image] if options.matrix.repeat == 1 => single(options, &images, *image, start)?,
+        wanted => many::boot(options, &images, wanted)?,
     };
     give(options, &suite)?;
     Ok(suite.exit_status)
 }
 
 /// One run of several, in a process of its own.
-fn part(
-    options: &SmokeOptions,
-    images: &[PathBuf],
-    (start, signals): (Instant, Arc<Signals>),
-) -> Result<u8, Error> {
+fn part(options: &SmokeOptions, images: &[PathBuf], start: Instant) -> Result<u8, Error> {
     many::end_with_parent(options.matrix.part_of);
     let number = options.matrix.part.unwrap_or_default();
     let image = images.get(number).unwrap_or(&options.job.image).clone();
     let artefacts = Artefacts::prepare(options.matrix.part_output.as_deref(), images)?;
+    let signals = Arc::new(catch_signals()?);
     let job = (start, Arc::clone(&signals));
     let one = One::new(options.clone(), image, job, artefacts, Show::NOTHING);
     let (report, one) = one.boot();
@@ -75,7 +68,7 @@ fn single(
     options: &SmokeOptions,
     images: &[PathBuf],
     wanted: usize,
-    (start, signals): (Instant, Arc<Signals>),
+    start: Instant,
 ) -> Result<Suite, Error> {
     let image = images.get(wanted).unwrap_or(&options.job.image).clone();
     let artefacts = Artefacts::prepare(options.output.as_deref(), images)?;
@@ -86,6 +79,7 @@ fn single(
             && !options.live
             && is_terminal(&std::io::stderr()),
     };
+    let signals = Arc::new(catch_signals()?);
     let job = (start, Arc::clone(&signals));
     let (report, one) = One::new(options.clone(), image, job, artefacts, show).boot();
     let suite = Suite::new(vec![(report.image.clone(), vec![report])]);
@@ -93,6 +87,12 @@ fn single(
     // Who reads what is printed may keep us waiting.
     signals.let_through();
     Ok(suite)
+}
+
+/// From here on they leave a report. Not before the files are open: one may be a pipe
+/// that waits for its reader.
+fn catch_signals() -> Result<Signals, Error> {
+    Signals::catch().map_err(|source| Error::Host { what: "can't catch signals", source })
 }
 
 /// Every image, in the order of the command line.

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use firmware_less::kernel::Config;
+
 use super::{
     artefacts::Artefacts,
     interruptible::{Stopped, interruptible},
@@ -199,6 +201,9 @@ impl One {
             at_us: timeline.at(Milestone::End).map_or(0, micros),
             restarted: restarts > 0,
         };
+        // To unpack a kernel takes its time.
+        let wants_config = outcome.end.is_hang() && !watch.userspace();
+        let config = wants_config.then(|| Config::read(job.files.uki(), &job.kernel)).flatten();
         let run = Run {
             engine,
             outcome: &outcome,
@@ -207,6 +212,7 @@ impl One {
             restarts,
             cmdline: &job.handed.cmdline,
             symbols,
+            config: config.as_ref(),
         };
         let conclusion = conclude(&watch, &ending);
         let mut report = Report::new(self.image.display().to_string(), &run, conclusion);

@@ -39,6 +39,7 @@ use firmware_less::{
     range::{GuestRange, index},
 };
 
+pub(crate) use self::arguments::EVENTS;
 use self::{
     channels::{Channels, Count, QemuEnds},
     crash::Named,

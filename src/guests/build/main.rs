@@ -24,14 +24,22 @@ mod probe;
 
 use std::{env, fs, path::Path};
 
-use iced_x86::{IcedError, code_asm::CodeAssembler};
+use iced_x86::{
+    BlockEncoderOptions, IcedError,
+    code_asm::{CodeAssembler, CodeLabel},
+};
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/kexec.rs");
     println!("cargo::rerun-if-changed=src/machine.rs");
     keep("kexec", &kexec::program());
-    keep("probe", &probe::code());
+    let probe::Probe { code, before, behind, setup, efi } = probe::probe();
+    keep("probe", &code);
+    keep("probe-before", &before);
+    keep("probe-behind", &behind);
+    keep("probe-setup", &setup);
+    keep("probe-efi", efi.to_string().as_bytes());
 }
 
 /// Leaves a guest's bytes where the library includes them from.
@@ -48,4 +56,18 @@ fn assemble(bitness: u32, code: impl FnOnce(&mut CodeAssembler) -> Assembled) ->
     let mut assembler = CodeAssembler::new(bitness).expect("a bitness");
     code(&mut assembler).expect("instructions that exist");
     assembler.assemble(0).expect("code that assembles")
+}
+
+/// The same, and where in it two labels came to be.
+fn assemble_with(
+    bitness: u32,
+    code: impl FnOnce(&mut CodeAssembler, &mut [CodeLabel; 2]) -> Assembled,
+) -> (Vec<u8>, [u64; 2]) {
+    let mut assembler = CodeAssembler::new(bitness).expect("a bitness");
+    let mut labels = [assembler.create_label(), assembler.create_label()];
+    code(&mut assembler, &mut labels).expect("instructions that exist");
+    let options = BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS;
+    let result = assembler.assemble_options(0, options).expect("code that assembles");
+    let places = labels.map(|label| result.label_ip(&label).expect("a label that was set"));
+    (result.inner.code_buffer, places)
 }

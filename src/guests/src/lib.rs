@@ -13,9 +13,21 @@ pub mod machine;
 /// It goes where the 64-bit entry of a kernel is, and may lie at any address. It
 /// says a line for each thing, `probe: NAME=HEX`: numbers with 16 digits, memory
 /// byte by byte as it lies, digests (SHA-256) likewise. The last line is
-/// `probe: end=`. Apart from [`machine::SCRATCH_END`]'s it writes to no memory, so
+/// `probe: end=`. Apart from memory below [`machine::SCRATCH_END`] it writes to none, so
 /// all that it was handed stays as it was.
 pub const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe"));
+
+/// What makes a bzImage of [`PROBE`], for loaders that enter a kernel in other ways.
+pub mod bzimage {
+    /// Setup code, from 0x26c of the image on: for a BIOS's boot loader.
+    pub const SETUP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe-setup"));
+    /// Protected-mode code up to the 64-bit entry, with the 32-bit entry at its start.
+    pub const BEFORE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe-before"));
+    /// What follows [`PROBE`](super::PROBE).
+    pub const BEHIND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe-behind"));
+    /// `handover_offset`: of the entry of the EFI handover protocol.
+    pub const HANDOVER: u32 = include!(concat!(env!("OUT_DIR"), "/probe-efi"));
+}
 
 /// A program that does a real kexec, process 1 of a Linux guest: a static ELF file.
 ///

@@ -26,6 +26,9 @@ pub const SHA256_MAX: u64 = 64 << 10;
 pub const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 /// Its factor.
 pub const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+/// What in the command line has the probe reset a machine that is not ours at the end;
+/// at least eight bytes, at most sixteen.
+pub const RESET_WORDS: &[u8] = b"probe.end=reset";
 /// The longest command line that the probe reports.
 pub const CMDLINE_MAX: u32 = 1 << 16;
 /// The most bytes of a GDT.

@@ -2,11 +2,13 @@
 
 mod suite;
 
+use firmware_less::kernel::Config;
 use serde::{Deserialize, Serialize};
 
 pub use self::suite::{Image, Overall, Suite};
 use super::{
     conclusion::Conclusion,
+    consoles,
     proof::Proof,
     rules,
     scanner::Finding,
@@ -136,6 +138,8 @@ pub struct Run<'a> {
     pub cmdline: &'a [u8],
     /// The names of its functions, if they are at hand.
     pub symbols: Option<&'a SystemMap>,
+    /// How it was configured, for a guest that hung and was not heard as it should be.
+    pub config: Option<&'a Config>,
 }
 
 impl Report {
@@ -154,7 +158,7 @@ impl Report {
             summary,
             explanation: outcome.end.is_hang().then(|| explanation(run)),
             next_step: if says_nothing {
-                Some(silence::next_step(cmdline).to_owned())
+                Some(consoles::next_step(cmdline, run.config).to_owned())
             } else {
                 next_step
             },
@@ -248,6 +252,7 @@ fn explanation(run: &Run<'_>) -> String {
         last_write: run.outcome.last_write,
         symbols,
         cmdline: run.cmdline,
+        config: run.config,
         bytes: run.watch.amount().0,
         last_line,
     })

@@ -84,7 +84,7 @@ pub fn lay_out(
     wish: Wish,
 ) -> Result<Direct, Error> {
     check(machine, kernel, unpacked, handed)?;
-    let page_tables = identity_map(machine, &platform.memory_map)?;
+    let page_tables = identity_map(machine, &platform.memory_map, options.flavour)?;
     // Without a table of relocations it was built to stay where it is linked for.
     let wish = if unpacked.is_relocatable() { wish } else { Wish::Off };
     let wish = wish.for_command_line(&handed.cmdline);

@@ -4,7 +4,10 @@
 //! Three things differ, since a virtual CPU is checked when it is entered
 //! (Intel SDM vol. 3C, 27.3.1): the code segment is marked accessed, TR holds a
 //! usable busy TSS where the old kernel's selector would be stale, and IDTR is
-//! empty also where Linux 7 has a table of its own.
+//! empty also where Linux 7 has a table of its own. And what only tells of the old
+//! kernel's own work is as after a reset: CR2, the registers of SSE, and of the
+//! local APIC priority (0x10), timer and the last command. The project's tests hold
+//! all this against real hand-offs, `tests/oracle/`.
 
 use super::{Layout, purgatory};
 use crate::{

@@ -20,13 +20,13 @@ use serde::Serialize;
 use super::laid_out::{Entered, LaidOut, Subject};
 use crate::{
     acpi,
-    e820::MemoryMap,
+    e820::{FIRST_MIB_END, MemoryMap},
     kernel::Kernel,
     layout,
     machine::{LeafSize, Machine},
     page_tables::{PageTables, Shape},
     plan::{Content, FileSlice, Piece, Placement},
-    range::{GuestRange, PAGE},
+    range::{GuestRange, PAGE, align_down, align_up},
     reset_vector,
     uki::handed::Handed,
 };
@@ -45,6 +45,7 @@ const PURGATORY_MIN: u64 = 0x3000;
 const PARAMS_MIN: u64 = 0x3000;
 const KERNEL_MIN: u64 = 0x10_0000;
 const INITRD_MIN: u64 = 0x100_0000;
+const GIB: u64 = 1 << 30;
 /// The 64-bit entry's offset from the load address. Boot protocol, "64-bit Boot
 /// Protocol".
 const ENTRY_64: u64 = 0x200;
@@ -112,8 +113,8 @@ pub fn lay_out(
         return Err(Error::NoFiveLevel { xloadflags: kernel.xloadflags() });
     }
     check_cmdline(handed, kernel)?;
-    let page_tables = identity_map(machine, &platform.memory_map)?;
     let map = &platform.memory_map;
+    let page_tables = identity_map(machine, map, options.flavour)?;
     let requests = requests(kernel, handed.cmdline_len(), handed.initrd_len());
     let layout = place(map, options.flavour, requests, page_tables.range())?;
     // To the end of `.linux`: a certificate that was appended is loaded too.
@@ -143,7 +144,11 @@ pub fn check_cmdline(handed: &Handed, kernel: &Kernel) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn identity_map(machine: &Machine, map: &MemoryMap) -> Result<PageTables, Error> {
+pub(super) fn identity_map(
+    machine: &Machine,
+    map: &MemoryMap,
+    flavour: Flavour,
+) -> Result<PageTables, Error> {
     let shape = Shape { leaf_size: machine.leaf_size(), five_level: machine.five_level() };
     let room = layout::PAGE_TABLES_END_MAX.saturating_sub(layout::PAGE_TABLES);
     // A page directory for each GiB: known before a single entry is made.
@@ -155,10 +160,35 @@ pub(super) fn identity_map(machine: &Machine, map: &MemoryMap) -> Result<PageTab
     if least > room {
         return Err(Error::PageTables { len: least, room });
     }
-    let ranges: Vec<GuestRange> = map.ram().collect();
+    let ranges = mapped(map, flavour, shape.leaf_size);
     let tables = PageTables::identity(layout::PAGE_TABLES, &ranges, shape);
     let len = tables.range().len();
     if len > room { Err(Error::PageTables { len, room }) } else { Ok(tables) }
+}
+
+/// The ranges that are mapped: RAM, and all of the first MiB, which the kernel maps for
+/// itself whatever is there. arch/x86/mm/init.c `init_mem_mapping`.
+fn mapped(map: &MemoryMap, flavour: Flavour, leaf_size: LeafSize) -> Vec<GuestRange> {
+    let whole_gibs = flavour == Flavour::Legacy && leaf_size == LeafSize::Gib1;
+    let mut ranges: Vec<GuestRange> = Vec::new();
+    for range in iter::once(GuestRange::constant(0, FIRST_MIB_END)).chain(map.ram()) {
+        let range = if whole_gibs { outward_to_gib(range) } else { range };
+        match ranges.last_mut() {
+            Some(last) if range.start() <= last.end() => {
+                let end = range.end().max(last.end());
+                *last = GuestRange::between(last.start(), end).unwrap_or(*last);
+            }
+            _ => ranges.push(range),
+        }
+    }
+    ranges
+}
+
+/// `range` as Linux 6.1 maps it with leaves of 1 GiB: it takes one for every GiB that
+/// the range has a part of. arch/x86/mm/ident_map.c `ident_pud_init`.
+fn outward_to_gib(range: GuestRange) -> GuestRange {
+    let end = align_up(range.end(), GIB).unwrap_or(range.end());
+    GuestRange::between(align_down(range.start(), GIB), end).unwrap_or(range)
 }
 
 /// The four requests, in the order in which kexec makes them.

@@ -177,6 +177,42 @@ fn registers_point_where_purgatory_leaves_them() {
     assert_eq!((cpu.cr0, cpu.cr4, cpu.efer), (0x8000_0033, 0x20, 0xd01));
 }
 
+/// What is mapped with leaves of 1 GiB on the machine of the measurements with so much
+/// RAM, and by leaves of which size.
+fn mapped_by(flavour: Flavour, ram_end: u64) -> Vec<(u64, u64, u64)> {
+    let entry =
+        |start, end| Entry { range: GuestRange::between(start, end).unwrap(), kind: Kind::Ram };
+    let map = MemoryMap::from_entries(vec![entry(0, 0x9_fc00), entry(0x10_0000, ram_end)]);
+    let machine = Machine::new(2 << 30, 1).unwrap().with_leaf_size(LeafSize::Gib1);
+    let tables = identity_map(&machine, &map, flavour).unwrap();
+    let entry_at = |table: u64, slot: u64| {
+        let at = index(table - tables.root + 8 * slot);
+        u64::from_le_bytes(tables.bytes[at..at + 8].try_into().unwrap())
+    };
+    let gibs = (0..512).map(|gib| (gib << 30, entry_at(tables.root + 0x1000, gib)));
+    let leaves = |(start, entry): (u64, u64)| match entry {
+        0 => None,
+        // A leaf: present, writable, accessed, dirty, large, global.
+        leaf if leaf & 0xfff == 0x1e3 => Some((start, start + (1 << 30), 1 << 30)),
+        table => {
+            let leaves = (0..512).filter(|slot| entry_at(table & !0xfff, *slot) != 0).count();
+            Some((start, start + ((leaves as u64) << 21), 2 << 20))
+        }
+    };
+    gibs.filter_map(leaves).collect()
+}
+
+#[test]
+fn pages_of_1_gib_are_where_real_kernels_map_them() {
+    let (gib, small) = (1 << 30, 2 << 20);
+    // 6.12 and 7.3: a GiB of which the last 128 KiB are no RAM is no whole one.
+    assert_eq!(mapped_by(Flavour::Modern, 0x1ffe_0000), [(0, 0x2000_0000, small)]);
+    assert_eq!(mapped_by(Flavour::Modern, 0x7ffe_0000), [(0, gib, gib), (gib, 2 * gib, small)]);
+    // 6.1: every GiB that has RAM.
+    assert_eq!(mapped_by(Flavour::Legacy, 0x1ffe_0000), [(0, gib, gib)]);
+    assert_eq!(mapped_by(Flavour::Legacy, 0x7ffe_0000), [(0, gib, gib), (gib, 2 * gib, gib)]);
+}
+
 fn on_own_machine(machine: &Machine, handed: &Handed) -> Result<LaidOut, Error> {
     lay_out(machine, Platform::of(machine), &kernel(), handed, &options(Flavour::Modern))
 }

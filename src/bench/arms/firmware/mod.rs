@@ -51,7 +51,7 @@ impl Arm for Firmware {
     }
 
     fn available(&self, mode: Mode) -> Result<(), Why> {
-        qemu::available(mode)?;
+        qemu::available(self.engine, mode)?;
         Ovmf::find().map(drop)
     }
 
@@ -62,41 +62,57 @@ impl Arm for Firmware {
 
     fn trial(&self, request: &Request<'_>) -> Result<Trial, Error> {
         let parts = Parts::open(request.subject)?;
-        let words = words(request.subject, &parts)?;
+        let words = words(request.subject, &parts, request.mode)?;
         let ovmf = Ovmf::find().map_err(|why| host(io::Error::other(why)))?;
-        let mut program = qemu::machine(&qemu::found()?, self.engine, &parts);
+        let qemu = qemu::found()?;
+        let mut program = qemu::machine(&qemu, self.engine, &parts, request.mode)?;
         let uki = parts.job().files.uki().file.try_clone().map_err(host)?;
         let uki = program.inherit(Inherited::new(uki));
-        let partition = Partition::make(Path::new(&uki), request.subject).map_err(host)?;
         let variables = fs::read(&ovmf.variables).and_then(|bytes| Inherited::of_bytes(&bytes));
         let variables = program.inherit(variables.map_err(host)?);
         program.args(flash(&ovmf.code, Path::new(&variables)));
-        program.args(partition.drive());
         if !words.is_empty() {
             program.args(smbios(&words));
         }
+        // Kept until the program has ended.
+        let partition = match request.mode {
+            Mode::Time => Some(Partition::make(Path::new(&uki), request.subject).map_err(host)?),
+            Mode::Count => None,
+        };
+        match &partition {
+            Some(partition) => program.args(partition.drive()),
+            None => program.args(["-kernel", &uki]),
+        };
         let seen = program.run(request)?;
-        let trial = judge::timed(judge::proof(&parts, &seen, &[])?);
-        Ok(phases(trial, &seen))
+        drop(partition);
+        let mut proof = judge::proof(&parts, &seen, &[])?;
+        if request.mode == Mode::Count {
+            proof.more.insert("the UKI is handed to the firmware".to_owned(), BY_QEMU.to_owned());
+        }
+        Ok(phases(judge::trial(request.mode, proof), &seen))
     }
 }
+
+/// Why no disk is in a machine whose instructions are counted.
+const BY_QEMU: &str =
+    "by QEMU (fw_cfg), not by a disk, whose answers don't come after as many instructions twice";
 
 /// The words that the stub is to append.
 ///
 /// What else the options change, no stub can be told. It appends what SMBIOS has for
 /// it since systemd 254, `src/boot/stub.c`, `cmdline_append_and_measure_smbios`.
-fn words(subject: &Subject, parts: &Parts) -> Result<String, Error> {
-    check_options(subject)?;
+fn words(subject: &Subject, parts: &Parts, mode: Mode) -> Result<String, Error> {
+    check_options(subject, mode)?;
     let mut plain = subject.clone();
     (plain.append, plain.words, plain.handed.console) = (Vec::new(), Vec::new(), None);
     let plain = Parts::open(&plain)?;
     let (plain, wanted) = (plain.cmdline().to_string_lossy(), parts.cmdline().to_string_lossy());
-    let more = wanted.strip_prefix(&*plain).map(|more| more.trim().to_owned());
-    let more = more
+    let appended = wanted.strip_prefix(&*plain).map(|more| more.trim().to_owned());
+    let appended = appended
         .ok_or_else(|| cannot(format!("the stub can't be told to make {wanted:?} of {plain:?}")))?;
     let stub = stub(parts);
-    if more.is_empty() || stub.as_ref().and_then(Stub::release) >= Some(SMBIOS_SINCE) {
-        return Ok(more);
+    if appended.is_empty() || stub.as_ref().and_then(Stub::release) >= Some(SMBIOS_SINCE) {
+        return Ok(appended);
     }
     let stub = stub.map_or_else(|| "of this UKI".to_owned(), |stub| stub.to_string());
     Err(cannot(format!(
@@ -109,12 +125,16 @@ fn words(subject: &Subject, parts: &Parts) -> Result<String, Error> {
 const SMBIOS_SINCE: u32 = 254;
 
 /// Refuses options that make of the UKI what neither firmware nor stub would.
-fn check_options(subject: &Subject) -> Result<(), Error> {
+fn check_options(subject: &Subject, mode: Mode) -> Result<(), Error> {
     let handed = &subject.handed;
+    // Beside a UKI that is on no disk there is nothing.
+    let is_alone = mode == Mode::Count;
     let unlike = [
         ("--as", handed.reading() != Reading::Stub),
         ("--cmdline", subject.cmdline.is_some()),
         ("--initrd", !subject.initrd.is_empty()),
+        ("--addon", is_alone && (handed.addons || !handed.addon.is_empty())),
+        ("--extra-credential", is_alone && !handed.extra_credential.is_empty()),
         ("--profile", handed.profile != Selector::default()),
     ];
     match unlike.into_iter().find(|(_, given)| *given) {

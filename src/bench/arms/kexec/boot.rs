@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read as _, Seek as _},
     sync::Arc,
+    time::Duration,
 };
 
 use firmware_less::{
@@ -14,7 +15,7 @@ use firmware_less::{
         handed::{InitrdOrigin, InitrdPart},
     },
 };
-use ukivm_guests::KEXEC_INIT;
+use ukivm_guests::{KEXEC_INIT, kexec::LOADED};
 
 use super::{
     recorder::{ReadGuest, Recorder},
@@ -24,14 +25,18 @@ use crate::{
     bench::{
         arm::{self, Subject, Until},
         arms::parts::{Inherited, Parts},
+        count::SEED,
     },
     cli::HandoffOption,
     digest::{Digest, hex},
-    engine::{self, Kind, kvm, tcg},
+    engine::{
+        self, Kind, kvm,
+        tcg::{self, Counted},
+    },
     error::Error,
     job::{Job, Planned, machine},
     outcome::{End, Outcome},
-    session::{Limits, Observer, Record, Session},
+    session::{Limits, Milestone, Observer, Record, Session},
     timeline::Timeline,
     verdict::Watch,
 };
@@ -54,6 +59,8 @@ pub(crate) struct Way {
     pub(crate) until: Until,
     /// Whether it is not measured, but made to say what it is.
     pub(crate) is_check: bool,
+    /// Whether its instructions are counted.
+    pub(crate) is_counted: bool,
     /// What times are counted from, and how long it may take.
     pub(crate) limits: Limits,
 }
@@ -62,7 +69,11 @@ pub(crate) struct Way {
 pub(crate) fn boot(subject: &Subject, way: Way) -> Result<Told, Error> {
     let host = |source| Error::Host { what: "can't make the first kernel's initrd", source };
     // The first kernel's, of which nothing is measured.
-    let subject = &Subject { handoff: HandoffOption::Kexec, ..subject.clone() };
+    let mut subject = Subject { handoff: HandoffOption::Kexec, ..subject.clone() };
+    if way.is_counted {
+        subject.rng_seed.get_or_insert(SEED);
+    }
+    let subject = &subject;
     let parts = Parts::of(Job::open(subject, &mut |_| {})?, &machine(subject)?);
     let mut cmdline = parts.job().handed.cmdline.clone();
     if way.is_check {
@@ -107,11 +118,47 @@ fn go(job: &Job, subject: &Subject, way: Way, initrd: Option<usize>) -> Result<T
     let timeline = Timeline::new(way.limits.start);
     let session = Session::watched(record, Watch::default(), way.limits, timeline);
     let session = session.map_err(console)?;
+    if way.is_counted {
+        let counted = guest.count(&session).map_err(Error::Engine)?;
+        let over = session.finish().timeline.at(Milestone::End).unwrap_or_default();
+        if matches!(counted.outcome.end, End::EngineFailure { .. }) {
+            let told = Told::of(&recorder.take(over), over);
+            return Ok(Told { end: ended(counted.outcome), ..told });
+        }
+        return counted_told(counted, way.until);
+    }
     let outcome = guest.run(&planned, &session).map_err(Error::Engine)?;
-    let over = session.finish().timeline.at(crate::session::Milestone::End).unwrap_or_default();
-    let heard = recorder.take(over);
+    let over = session.finish().timeline.at(Milestone::End).unwrap_or_default();
+    let told = Told::of(&recorder.take(over), over);
+    Ok(Told { end: ended(outcome), ..told })
+}
+
+/// What a counted run comes to: the same that is seen of one that is timed, with
+/// counts in the place of times.
+fn counted_told(Counted { outcome, counts }: Counted, until: Until) -> Result<Told, Error> {
+    let counts = counts.map_err(|error| Error::Engine(engine::Error::Tcg(error.into())))?;
+    let recorder = Recorder::new(until, None);
+    let mut last = Duration::ZERO;
+    for (byte, after) in counts.console() {
+        last = Duration::from_nanos(after);
+        recorder.console(&[byte], last);
+    }
+    let mut heard = recorder.take(last);
+    // Of what is written to the milestone port there is no count.
+    let loaded = heard.first.lines().iter().find(|line| line.text.contains(LOADED));
+    heard.jump = loaded.map(|line| line.over);
+    let reached = heard.second.reached(until);
+    let over = match &outcome.end {
+        End::PowerOff | End::Reset { .. } => Duration::from_nanos(counts.executed()),
+        _ => reached.unwrap_or(last),
+    };
     let told = Told::of(&heard, over);
-    Ok(Told { end: Some(outcome.end).filter(|end| *end != End::Decided), ..told })
+    Ok(Told { end: ended(outcome), is_counted: true, ..told })
+}
+
+/// How a guest ended that was not ended for having come far enough.
+fn ended(outcome: Outcome) -> Option<End> {
+    Some(outcome.end).filter(|end| *end != End::Decided)
 }
 
 /// A machine whose memory can be looked at while it runs.
@@ -152,6 +199,16 @@ impl Guest {
                 let memory = vm.memory();
                 Arc::new(move |range, take| memory.read(range, take))
             }
+        }
+    }
+
+    fn count(self, session: &Session) -> Result<Counted, engine::Error> {
+        match self {
+            Self::Kvm(_) => {
+                let failed = io::Error::other("KVM does not count a guest's instructions");
+                Err(engine::Error::ReadBack(failed))
+            }
+            Self::Tcg(vm) => Ok(vm.count(session)?),
         }
     }
 

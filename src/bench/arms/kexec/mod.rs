@@ -4,7 +4,8 @@
 //! static init. That loads the UKI's kernel, initrd and command line, says so by a
 //! byte on the milestone port, and goes there by `reboot(2)`. The trial begins with
 //! that byte: a machine is up when it does a kexec, and how it came up is not to the
-//! point.
+//! point. Where instructions are counted, of which the milestone port's have no number,
+//! it begins a little before, with the end of the line that says that all is loaded.
 //!
 //! Before the first trial of a UKI there is one that is not measured, with words on
 //! the second kernel's command line that make it say which kernel it is and where its
@@ -106,12 +107,11 @@ impl Arm for Kexec {
     }
 
     fn available(&self, mode: Mode) -> Result<(), Why> {
-        match mode {
-            Mode::Time => Ok(()),
-            Mode::Count => {
-                Err(Why { reason: "its instructions can't be counted".to_owned(), mend: None })
-            }
+        if (self.engine, mode) == (Kind::Kvm, Mode::Count) {
+            let reason = "KVM does not count a guest's instructions".to_owned();
+            return Err(Why { reason, mend: Some("use --engine tcg".to_owned()) });
         }
+        Ok(())
     }
 
     fn versions(&self) -> Vec<(String, String)> {
@@ -123,7 +123,11 @@ impl Arm for Kexec {
     fn trial(&self, request: &Request<'_>) -> Result<Trial, Error> {
         let parts = Parts::open(request.subject)?;
         let shown = self.check(request, &parts)?;
-        let mut trial = self.run(request, "measure")?.trial(&parts)?;
+        let how = match request.mode {
+            Mode::Time => "measure",
+            Mode::Count => "count",
+        };
+        let mut trial = self.run(request, how)?.trial(&parts)?;
         trial.proof.more.extend(shown);
         Ok(trial)
     }

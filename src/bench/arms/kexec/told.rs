@@ -21,9 +21,11 @@ use crate::{
 };
 
 /// What a trial's process says on standard output. Times are in nanoseconds since its
-/// `main` began.
+/// `main` began, or in instructions since the first kernel's first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
+    /// Whether times are numbers of instructions.
+    pub(super) is_counted: bool,
     /// How the guest ended; none where it was ended, having come far enough.
     pub(super) end: Option<End>,
     /// What speaks against the guest, if something does.
@@ -32,7 +34,7 @@ pub(crate) struct Told {
     pub(super) console: Vec<String>,
     /// When the first kernel's init began to load the next.
     pub(super) loading: Option<u64>,
-    /// When it was told to go.
+    /// When it was told to go; in a counted run, when it had said that all is loaded.
     pub(super) jump: Option<u64>,
     /// When the first kernel said that it goes, and its words.
     pub(super) starts: Option<(u64, String)>,
@@ -97,11 +99,16 @@ impl Told {
         let since = |at: u64| at.saturating_sub(jump);
         let mut proof = Proof { release, end: self.ended()?, ..Proof::default() };
         proof.more.insert("the first kernel said".to_owned(), starts.1);
+        let unit = if self.is_counted { Unit::Instructions } else { Unit::Nanoseconds };
         if let Some(loading) = self.loading {
-            let took = Duration::from_nanos(jump.saturating_sub(loading));
-            proof.more.insert("kexec_file_load".to_owned(), format!("{:.6} s", took.as_secs_f64()));
+            let took = jump.saturating_sub(loading);
+            let took = match unit {
+                Unit::Instructions => format!("{took} instructions"),
+                Unit::Nanoseconds => format!("{:.6} s", Duration::from_nanos(took).as_secs_f64()),
+            };
+            proof.more.insert("kexec_file_load".to_owned(), took);
         }
-        let mut trial = Trial::new(Unit::Nanoseconds, proof)
+        let mut trial = Trial::new(unit, proof)
             .reached(Phase::Shutdown, since(starts.0))
             .without(Phase::Purgatory, PURGATORY)
             .without(Phase::Decompress, DECOMPRESSOR);

@@ -5,7 +5,7 @@
 //! With one vCPU, a fixed date and fixed seeds every run of a plan is the same,
 //! instruction by instruction, on any host. What happened after how many
 //! instructions is in the replay log that QEMU records meanwhile
-//! (`replay_log.rs`); when a byte arrived here has no part in it.
+//! (`replay_log`); when a byte arrived here has no part in it.
 //!
 //! In that log are the writes to the serial port and to one debug console, to which
 //! the boot ROM writes a byte shortly before it enters the kernel. The log does not
@@ -103,13 +103,29 @@ impl Counts {
             1 => {}
             _ => return Err(Error::Marked),
         }
+        let entry = mark.after.saturating_add(AFTER_MARK);
+        Self::paired(writes, console, entry, executed)
+    }
+
+    /// The counts for `console` of another machine that QEMU ran, from its reset on; the
+    /// console is all that its log has writes of.
+    pub(crate) fn from_reset(log: &[u8], console: Vec<u8>) -> Result<Self, Error> {
+        let Recording { writes, executed } = replay_log::read(log)?;
+        Self::paired(&writes, console, 0, executed)
+    }
+
+    fn paired(
+        writes: &[Write],
+        console: Vec<u8>,
+        entry: u64,
+        executed: u64,
+    ) -> Result<Self, Error> {
         if console.len() != writes.len() {
             return Err(Error::Writes { logged: writes.len(), written: console.len() });
         }
         if let Some(byte) = writes.iter().position(|write| write.taken != 1) {
             return Err(Error::Overrun { byte });
         }
-        let entry = mark.after.saturating_add(AFTER_MARK);
         let after = |write: &Write| write.after.saturating_sub(entry);
         Ok(Self {
             after: writes.iter().map(after).collect(),
@@ -213,6 +229,14 @@ mod tests {
         let counts = counts(&entered().instructions(9).end(), b"", 1).unwrap();
         assert_eq!(counts.console().len(), 0);
         assert_eq!(counts.executed(), 9);
+    }
+
+    #[test]
+    fn another_machine_is_counted_from_its_reset() {
+        let log = Log::new().instructions(7).write().instructions(2).write().end();
+        let counts = Counts::from_reset(&log, b"ok".to_vec()).unwrap();
+        assert_eq!(counts.console().collect::<Vec<_>>(), [(b'o', 7), (b'k', 9)]);
+        assert!(Counts::from_reset(&log, b"o".to_vec()).is_err());
     }
 
     #[test]

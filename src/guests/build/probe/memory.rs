@@ -5,7 +5,7 @@ use iced_x86::code_asm::*;
 use super::{Assembled, Log, Routines, acpi, faults::item, scratch};
 use crate::machine::{
     CMDLINE_MAX, GDT_MAX, PURGATORY_DIGEST, PURGATORY_REGION_COUNT, PURGATORY_REGIONS,
-    PURGATORY_STACK_END, SETUP_DATA_LEN_MAX, SETUP_DATA_MAX, SHA256_MAX,
+    PURGATORY_STACK_END, RESET_WORDS, SETUP_DATA_LEN_MAX, SETUP_DATA_MAX, SHA256_MAX,
 };
 
 /// Fields of `boot_params`, with their upper halves.
@@ -18,13 +18,15 @@ const SETUP_DATA: i32 = 0x250;
 
 /// Reports it. Leaves `boot_params` in RBP, which no routine changes.
 pub(super) fn report(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled {
-    a.mov(rbp, qword_ptr(log.of("rsi")))?;
+    a.mov(rbp, qword_ptr(log.of("boot_params_at")))?;
+    item(a, |a| acpi::find(a, log))?;
     item(a, |a| {
         a.mov(rsi, rbp)?;
         a.mov(ecx, PAGE_LEN)?;
         routines.bytes(a, "boot_params")
     })?;
     item(a, acpi::recognise)?;
+    a.mov(qword_ptr(scratch::RESET), 0)?;
     item(a, |a| cmdline(a, routines))?;
     item(a, |a| setup_data(a, routines))?;
     item(a, |a| initrd(a, routines))?;
@@ -69,8 +71,38 @@ fn cmdline(a: &mut CodeAssembler, routines: &Routines) -> Assembled {
     a.cmp(rcx, CMDLINE_MAX.cast_signed())?;
     a.jb(next)?;
     a.set_label(&mut done)?;
+    a.push(rsi)?;
+    a.push(rcx)?;
     routines.bytes(a, "cmdline")?;
+    a.pop(rcx)?;
+    a.pop(rsi)?;
+    find_reset(a)?;
     a.set_label(&mut none)?;
+    a.nop()
+}
+
+/// Looks for the words that ask for a reset in RCX bytes from RSI on.
+fn find_reset(a: &mut CodeAssembler) -> Assembled {
+    let (first, last) = (&RESET_WORDS[..8], &RESET_WORDS[RESET_WORDS.len() - 8..]);
+    let eight = |text: &[u8]| u64::from_le_bytes(text.try_into().expect("eight bytes"));
+    let (mut next, mut other, mut done) = (a.create_label(), a.create_label(), a.create_label());
+    let len = i32::try_from(RESET_WORDS.len()).expect("short");
+    a.mov(rax, eight(first))?;
+    a.mov(rdx, eight(last))?;
+    a.set_label(&mut next)?;
+    a.cmp(rcx, len)?;
+    a.jl(done)?;
+    a.cmp(qword_ptr(rsi), rax)?;
+    a.jne(other)?;
+    a.cmp(qword_ptr(rsi + (len - 8)), rdx)?;
+    a.jne(other)?;
+    a.mov(qword_ptr(scratch::RESET), 1)?;
+    a.jmp(done)?;
+    a.set_label(&mut other)?;
+    a.inc(rsi)?;
+    a.dec(rcx)?;
+    a.jmp(next)?;
+    a.set_label(&mut done)?;
     a.nop()
 }
 
@@ -159,7 +191,10 @@ fn purgatory(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled
 /// The tables from CR3 on, one behind the other as far as there are any: each has a
 /// first entry.
 fn page_tables(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembled {
-    let (mut next, mut done) = (a.create_label(), a.create_label());
+    let (mut next, mut done, mut none) = (a.create_label(), a.create_label(), a.create_label());
+    // CR0.PG.
+    a.bt(dword_ptr(log.of("cr0")), 31)?;
+    a.jnc(none)?;
     routines.hash_start(a)?;
     a.mov(rsi, qword_ptr(log.of("cr3")))?;
     a.and(rsi, -4096)?;
@@ -174,5 +209,7 @@ fn page_tables(a: &mut CodeAssembler, routines: &Routines, log: &Log) -> Assembl
     a.jmp(next)?;
     a.set_label(&mut done)?;
     a.xor(ecx, ecx)?;
-    routines.hash_end(a, "page_tables_sha256")
+    routines.hash_end(a, "page_tables_sha256")?;
+    a.set_label(&mut none)?;
+    a.nop()
 }

@@ -8,6 +8,7 @@
 //! `fault`, and the rest follows: not every loader is ours.
 
 mod acpi;
+mod entries;
 mod faults;
 mod memory;
 mod others;
@@ -18,7 +19,7 @@ mod sha256;
 use iced_x86::code_asm::*;
 
 use super::{
-    Assembled, assemble,
+    Assembled, assemble, assemble_with,
     machine::{REPORT_VERSION, SCRATCH_END, SLEEP_CONTROL, SLEEP_CONTROL_S5},
 };
 use routines::Routines;
@@ -39,6 +40,15 @@ mod scratch {
     pub(super) const OURS: u64 = 0x1728;
     /// The cheap digest.
     pub(super) const SUM: u64 = 0x1730;
+    /// Not zero where the command line asks for a reset.
+    pub(super) const RESET: u64 = 0x1758;
+    /// Where the RSDP is.
+    pub(super) const RSDP: u64 = 0x1750;
+    /// An ACPI table's address, and the binary logarithm of an entry's length.
+    pub(super) const ENTRY: u64 = 0x1740;
+    pub(super) const WIDTH: u64 = 0x1748;
+    /// Where the 32-bit entry was called from.
+    pub(super) const BASE: u64 = 0x1738;
     /// SHA-256: state, message schedule, last blocks, bytes hashed.
     pub(super) const STATE: u64 = 0x1800;
     pub(super) const SCHEDULE: u64 = 0x1820;
@@ -59,29 +69,58 @@ mod scratch {
     /// The interrupt descriptor table, and what LIDT loads.
     pub(super) const IDT: u64 = 0x1c00;
     pub(super) const IDTR: u64 = 0x1e00;
+    /// What the older entries need: a GDT, what LGDT loads, a far pointer.
+    pub(super) const GDTR: u64 = 0x1e10;
+    pub(super) const GDT: u64 = 0x1e20;
+    pub(super) const FAR_POINTER: u64 = 0x1e60;
     /// Where started vCPUs begin.
     pub(super) const TRAMPOLINE: u64 = 0x2000;
     pub(super) const STACK_END: u64 = 0x3000;
     /// Up to four page tables.
     pub(super) const PAGE_TABLES: u64 = 0x3000;
     pub(super) const END: u64 = 0x7000;
+    /// From the older entries there are six page tables, and a zero page of ours.
+    pub(super) const ZERO_PAGE: u64 = 0x9000;
 }
 const _: () = assert!(scratch::END <= SCRATCH_END, "no other memory is the probe's");
 
-/// The probe's bytes.
-pub(crate) fn code() -> Vec<u8> {
-    assemble(64, probe)
+/// How it was entered: by 64-bit code, by firmware's own loader, by 32-bit code, by
+/// a BIOS's loader.
+const LONG: i32 = 64;
+const EFI: i32 = 0xef1;
+const PROTECTED: i32 = 32;
+const REAL: i32 = 16;
+
+/// The probe, and what makes a bzImage of it.
+pub(crate) struct Probe {
+    /// What lies at the 64-bit entry.
+    pub(crate) code: Vec<u8>,
+    /// What lies before that, and behind the code.
+    pub(crate) before: Vec<u8>,
+    pub(crate) behind: Vec<u8>,
+    /// Setup code, behind the setup header.
+    pub(crate) setup: Vec<u8>,
+    /// Where in the code the entry of the EFI handover protocol is.
+    pub(crate) efi: u64,
 }
 
-fn probe(a: &mut CodeAssembler) -> Assembled {
-    let mut routines = Routines::new(a);
+/// All of it.
+pub(crate) fn probe() -> Probe {
     let mut log = Log::default();
-    processor::keep(a, &mut log)?;
+    let (code, [efi, converted]) = assemble_with(64, |a, labels| instructions(a, labels, &mut log));
+    let (before, behind) = entries::protected_mode(&log, code.len(), converted);
+    let setup = entries::setup(&log);
+    Probe { code, before, behind, setup, efi }
+}
+
+fn instructions(a: &mut CodeAssembler, labels: &mut [CodeLabel; 2], log: &mut Log) -> Assembled {
+    let mut routines = Routines::new(a);
+    processor::keep(a, log, labels)?;
     Routines::start_printing(a)?;
     routines.text(a, &format!("\nprobe: begin={REPORT_VERSION:016x}"))?;
     log.report(a, &routines)?;
     faults::catch(a, &routines)?;
-    memory::report(a, &routines, &log)?;
+    memory::report(a, &routines, log)?;
     acpi::report(a, &routines)?;
     others::start(a, &routines)?;
     routines.text(a, "\nprobe: end=\n")?;
@@ -91,14 +130,21 @@ fn probe(a: &mut CodeAssembler) -> Assembled {
     others::trampoline(a, &mut routines)
 }
 
-/// Powers off ukivm's machine. Of others nobody knows how; they are halted.
+/// Powers off ukivm's machine. Of others nobody knows how: they are halted or, where
+/// the command line says so, reset by a triple fault.
 fn power_off(a: &mut CodeAssembler) -> Assembled {
-    let mut halt = a.create_label();
+    let (mut other, mut halt) = (a.create_label(), a.create_label());
     a.cmp(qword_ptr(scratch::OURS), 0)?;
-    a.je(halt)?;
+    a.je(other)?;
     a.mov(edx, u32::from(SLEEP_CONTROL))?;
     a.mov(eax, u32::from(SLEEP_CONTROL_S5))?;
     a.out(dx, al)?;
+    a.set_label(&mut other)?;
+    a.cmp(qword_ptr(scratch::RESET), 0)?;
+    a.je(halt)?;
+    a.mov(word_ptr(scratch::IDTR), 0)?;
+    a.lidt(ptr(scratch::IDTR))?;
+    a.int3()?;
     a.set_label(&mut halt)?;
     a.cli()?;
     a.hlt()?;

@@ -5,7 +5,7 @@ use iced_x86::code_asm::*;
 
 use super::{
     Assembled, Routines,
-    acpi::{HEADER_LEN, LENGTH, RSDP, XSDT},
+    acpi::{HEADER_LEN, LENGTH, XSDT},
     assemble, scratch,
 };
 use crate::machine::LAPIC;
@@ -65,7 +65,7 @@ fn count(a: &mut CodeAssembler) -> Assembled {
     let mut next_table = a.create_label();
     let (mut next, mut other, mut done) = (a.create_label(), a.create_label(), a.create_label());
     a.xor(edi, edi)?;
-    a.mov(rsi, qword_ptr(rbp + RSDP))?;
+    a.mov(rsi, qword_ptr(scratch::RSDP))?;
     a.test(rsi, rsi)?;
     a.jz(done)?;
     a.mov(rsi, qword_ptr(rsi + XSDT))?;

@@ -2,11 +2,11 @@
 
 use iced_x86::code_asm::*;
 
-use super::{Assembled, Log, scratch};
+use super::{Assembled, EFI, LONG, Log, PROTECTED, REAL, entries, scratch};
 use crate::machine::LAPIC;
 
 /// Model-specific registers by number. Intel SDM vol. 4, 2.1.
-const MSRS: [(&str, u32); 6] = [
+pub(super) const MSRS: [(&str, u32); 6] = [
     ("efer", 0xc000_0080),
     ("fs_base", 0xc000_0100),
     ("gs_base", 0xc000_0101),
@@ -24,17 +24,48 @@ const PIC_MASKS: [(&str, u32); 2] = [("pic_master", 0x21), ("pic_slave", 0xa1)];
 /// CR4: FXSAVE keeps MXCSR too.
 const OSFXSR: i32 = 1 << 9;
 
+/// Control, debug and segment registers.
+pub(super) const CONTROL: [(&str, AsmRegisterCr); 5] =
+    [("cr0", cr0), ("cr2", cr2), ("cr3", cr3), ("cr4", cr4), ("cr8", cr8)];
+pub(super) const DEBUG: [(&str, AsmRegisterDr); 6] =
+    [("dr0", dr0), ("dr1", dr1), ("dr2", dr2), ("dr3", dr3), ("dr6", dr6), ("dr7", dr7)];
+pub(super) const SEGMENTS: [(&str, AsmRegisterSegment); 6] =
+    [("cs", cs), ("ds", ds), ("es", es), ("fs", fs), ("gs", gs), ("ss", ss)];
+
 /// Keeps everything, with the general registers first. From then on there is a
-/// stack, and the local APIC is mapped.
-pub(super) fn keep(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
-    let mut entry = a.create_label();
+/// stack, and the local APIC is mapped. `efi` is where firmware's own loaders go;
+/// at `converted` go on those that were entered in an older way.
+pub(super) fn keep(
+    a: &mut CodeAssembler,
+    log: &mut Log,
+    [efi, converted]: &mut [CodeLabel; 2],
+) -> Assembled {
+    let (mut entry, mut begin) = (a.create_label(), a.create_label());
+    let (mut here, mut not_efi) = (a.create_label(), a.create_label());
+    let mut mapped = a.create_label();
+    let kind = log.slot("entry");
     a.set_label(&mut entry)?;
+    a.mov(qword_ptr(kind), LONG)?;
+    a.jmp(begin)?;
+    a.set_label(efi)?;
+    a.mov(qword_ptr(kind), EFI)?;
+    a.set_label(&mut begin)?;
     keep_general(a, log)?;
     a.cli()?;
     a.cld()?;
     a.lock().inc(qword_ptr(scratch::ENTRIES))?;
     a.lea(rax, ptr(entry))?;
     log.rax(a, "rip")?;
+    let rip = log.of("rip");
+    // EFI handover protocol: boot_params in RDX, behind image and system table.
+    a.mov(rax, qword_ptr(log.of("rsi")))?;
+    a.cmp(qword_ptr(kind), EFI)?;
+    a.jne(not_efi)?;
+    a.lea(rax, ptr(*efi))?;
+    a.mov(qword_ptr(rip), rax)?;
+    a.mov(rax, qword_ptr(log.of("rdx")))?;
+    a.set_label(&mut not_efi)?;
+    log.rax(a, "boot_params_at")?;
     keep_control(a, log)?;
     keep_segments(a, log)?;
     for (name, number) in MSRS {
@@ -44,8 +75,19 @@ pub(super) fn keep(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
         a.or(rax, rdx)?;
         log.rax(a, name)?;
     }
+    a.jmp(here)?;
+    a.set_label(converted)?;
+    entries::load_data_segments(a)?;
+    a.mov(rsp, scratch::STACK_END)?;
+    a.set_label(&mut here)?;
     keep_fpu(a, log)?;
+    // Page tables from the older entries are ours, and map it.
+    for older in [PROTECTED, REAL] {
+        a.cmp(qword_ptr(kind), older)?;
+        a.je(mapped)?;
+    }
     map_lapic(a)?;
+    a.set_label(&mut mapped)?;
     for (name, register) in LAPIC_REGISTERS {
         read_lapic(a, log, register)?;
         log.rax(a, name)?;
@@ -87,13 +129,11 @@ fn keep_general(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
 }
 
 fn keep_control(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
-    for (name, register) in [("cr0", cr0), ("cr2", cr2), ("cr3", cr3), ("cr4", cr4), ("cr8", cr8)] {
+    for (name, register) in CONTROL {
         a.mov(rax, register)?;
         log.rax(a, name)?;
     }
-    for (name, register) in
-        [("dr0", dr0), ("dr1", dr1), ("dr2", dr2), ("dr3", dr3), ("dr6", dr6), ("dr7", dr7)]
-    {
+    for (name, register) in DEBUG {
         a.mov(rax, register)?;
         log.rax(a, name)?;
     }
@@ -101,8 +141,7 @@ fn keep_control(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
 }
 
 fn keep_segments(a: &mut CodeAssembler, log: &mut Log) -> Assembled {
-    for (name, register) in [("cs", cs), ("ds", ds), ("es", es), ("fs", fs), ("gs", gs), ("ss", ss)]
-    {
+    for (name, register) in SEGMENTS {
         a.xor(eax, eax)?;
         a.mov(eax, register)?;
         log.rax(a, name)?;

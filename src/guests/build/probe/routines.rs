@@ -79,14 +79,6 @@ impl Routines {
         a.call(self.number)
     }
 
-    /// The same with the eight bytes at RSI.
-    pub(super) fn number_at_rsi(&self, a: &mut CodeAssembler, name: &str) -> Assembled {
-        a.push(rsi)?;
-        self.name(a, name)?;
-        a.pop(rsi)?;
-        a.call(self.number)
-    }
-
     /// A line with RCX bytes from RSI on.
     pub(super) fn bytes(&self, a: &mut CodeAssembler, name: &str) -> Assembled {
         a.push(rsi)?;
