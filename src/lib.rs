@@ -17,7 +17,7 @@
 //! console and the host's ([`session`], [`console`]) and says how it went
 //! ([`outcome`], [`timeline`], [`report`]) and what that comes to ([`verdict`]).
 //! Of these the verdict is as pure as the plan: bytes and times in, a status out.
-//! [`mod@bench`] does it again and again, in processes of their own, and compares.
+//! [`bench`](mod@bench) does it again and again, in processes of their own, and compares.
 //!
 //! # Decisions
 //!
