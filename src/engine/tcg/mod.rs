@@ -187,10 +187,7 @@ impl LoadedVm {
     /// The guest has one vCPU and gets no input. What it does depends on the plan and
     /// on QEMU's version, and on nothing else.
     pub fn count(self, session: &Session) -> Result<Counted, Error> {
-        count::check_cpus(self.machine.cpus())?;
-        count::check_qemu(&self.qemu)?;
-        let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
-        let (channels, ends) = Channels::open(&self.memory, &rom, Count::All)?;
+        let (channels, ends) = self.counting(Count::All)?;
         let mut console = Vec::new();
         let seen = self.boot(session, &channels, ends, &mut |bytes| {
             console.extend_from_slice(bytes);
@@ -208,10 +205,7 @@ impl LoadedVm {
     /// tells how many it has executed; nothing if it printed `Linux version` or
     /// `session` was over before.
     pub fn count_to(self, address: u64, session: &Session) -> Result<Option<u64>, Error> {
-        count::check_cpus(self.machine.cpus())?;
-        count::check_qemu(&self.qemu)?;
-        let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
-        let (channels, ends) = Channels::open(&self.memory, &rom, Count::UpTo(address))?;
+        let (channels, ends) = self.counting(Count::UpTo(address))?;
         let mut late = count::Late::default();
         let seen = self.boot(session, &channels, ends, &mut |bytes| {
             if late.sees(bytes) {
@@ -223,6 +217,14 @@ impl LoadedVm {
         }
         let log = channels.replay_log().map_err(Error::ReplayLog)?;
         Ok(Some(Counts::before_stop(&log, seen.marks)?))
+    }
+
+    /// Everything between us and a QEMU that counts, if this can be counted.
+    fn counting(&self, count: Count) -> Result<(Channels, QemuEnds), Error> {
+        count::check_cpus(self.machine.cpus())?;
+        count::check_qemu(&self.qemu)?;
+        let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
+        Channels::open(&self.memory, &rom, count)
     }
 
     /// Runs QEMU to its end, with `see` for what the guest writes to its console.
