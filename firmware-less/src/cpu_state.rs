@@ -84,6 +84,8 @@ pub struct DescriptorTable {
 /// The local APIC's registers that are not as reset leaves them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LocalApic {
+    /// Task priority register, offset 0x80; its bits 4 to 7 are CR8.
+    pub tpr: u32,
     /// Spurious interrupt vector register, offset 0xf0.
     pub spiv: u32,
     /// LVT LINT0, offset 0x350.
@@ -169,8 +171,8 @@ impl fmt::Display for CpuState {
         }
         writeln!(f, "gdtr {:x} limit {:x}", self.gdtr.base, self.gdtr.limit)?;
         writeln!(f, "idtr {:x} limit {:x}", self.idtr.base, self.idtr.limit)?;
-        let apic = self.local_apic;
-        writeln!(f, "apic spiv {:x}  lvt0 {:x}  lvt1 {:x}", apic.spiv, apic.lvt0, apic.lvt1)?;
+        let LocalApic { tpr, spiv, lvt0, lvt1 } = self.local_apic;
+        writeln!(f, "apic tpr {tpr:x}  spiv {spiv:x}  lvt0 {lvt0:x}  lvt1 {lvt1:x}")?;
         writeln!(f, "pic  mask {:x}", self.pic_mask)?;
         writeln!(
             f,

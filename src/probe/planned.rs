@@ -25,9 +25,8 @@ use crate::{
 
 /// What no plan says because reset leaves it so, on every engine.
 /// Intel SDM vol. 3A, "Processor State After Reset".
-const LEFT_BY_RESET: [(&str, u64); 9] = [
+const LEFT_BY_RESET: [(&str, u64); 8] = [
     ("cr2", 0),
-    ("cr8", 0),
     ("dr0", 0),
     ("dr1", 0),
     ("dr2", 0),
@@ -76,6 +75,7 @@ fn processor(report: &mut Report, cpu: &CpuState) {
         ("cr0", cpu.cr0),
         ("cr3", cpu.cr3),
         ("cr4", cpu.cr4),
+        ("cr8", (cpu.local_apic.tpr >> 4).into()),
         ("efer", cpu.efer),
         ("fs_base", cpu.fs.base),
         ("gs_base", cpu.gs.base),
@@ -83,6 +83,7 @@ fn processor(report: &mut Report, cpu: &CpuState) {
         ("gdtr_limit", cpu.gdtr.limit.into()),
         ("idtr_base", cpu.idtr.base),
         ("idtr_limit", cpu.idtr.limit.into()),
+        ("tpr", cpu.local_apic.tpr.into()),
         ("spiv", cpu.local_apic.spiv.into()),
         ("lvt0", cpu.local_apic.lvt0.into()),
         ("lvt1", cpu.local_apic.lvt1.into()),

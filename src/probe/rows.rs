@@ -30,7 +30,7 @@ const NUMBERS: [(&str, &[&str]); 7] = [
     ("descriptor tables", &["gdtr_base", "gdtr_limit", "idtr_base", "idtr_limit"]),
     ("model-specific registers", &["apic_base", "misc_enable", "mtrr_def_type"]),
     ("FPU and SSE", &["fcw", "mxcsr"]),
-    ("interrupts", &["spiv", "lvt0", "lvt1", "pic_master", "pic_slave"]),
+    ("interrupts", &["tpr", "spiv", "lvt0", "lvt1", "pic_master", "pic_slave"]),
 ];
 const _: () = assert!(SHA256_MAX == 64 << 10, "a name below says so");
 /// What there is of the other vCPUs.

@@ -1,6 +1,6 @@
 //! The state of the CPU at the first instruction.
 
-use firmware_less::machine::LAPIC;
+use firmware_less::{cpu_state::LocalApic, machine::LAPIC};
 use iced_x86::code_asm::*;
 
 use super::guest::{Assembled, CODE, Guest, SCRATCH, STACK, power_off, send};
@@ -13,6 +13,7 @@ const IA32_FS_BASE: u32 = 0xc000_0100;
 const IA32_GS_BASE: u32 = 0xc000_0101;
 
 /// Offsets of the local APIC's registers.
+const TPR: u64 = 0x80;
 const SPIV: u64 = 0xf0;
 const LVT0: u64 = 0x350;
 const LVT1: u64 = 0x360;
@@ -75,7 +76,7 @@ fn report(a: &mut CodeAssembler) -> Assembled {
     for msr in [IA32_EFER, IA32_FS_BASE, IA32_GS_BASE, IA32_MTRR_DEF_TYPE, IA32_MISC_ENABLE] {
         log.msr(a, msr)?;
     }
-    for register in [SPIV, LVT0, LVT1] {
+    for register in [TPR, SPIV, LVT0, LVT1] {
         a.mov(rbx, LAPIC.start() + register)?;
         a.mov(eax, dword_ptr(rbx))?;
         log.rax(a)?;
@@ -144,7 +145,6 @@ fn every_register_is_as_planned() {
     for (name, segment) in planned.segments() {
         assert_eq!(next(name), u64::from(segment.selector), "{name}");
     }
-    let apic = planned.local_apic;
     for (name, value) in [
         ("efer", planned.efer),
         ("fs base", planned.fs.base),
@@ -155,7 +155,8 @@ fn every_register_is_as_planned() {
     }
     let wanted = planned.msrs.misc_enable_set;
     assert_eq!(next("misc_enable") & wanted, wanted, "misc_enable");
-    for (name, value) in [("spiv", apic.spiv), ("lvt0", apic.lvt0), ("lvt1", apic.lvt1)] {
+    let LocalApic { tpr, spiv, lvt0, lvt1 } = planned.local_apic;
+    for (name, value) in [("tpr", tpr), ("spiv", spiv), ("lvt0", lvt0), ("lvt1", lvt1)] {
         assert_eq!(next(name), u64::from(value), "{name}");
     }
     for name in ["master PIC", "slave PIC"] {

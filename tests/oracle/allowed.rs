@@ -46,8 +46,6 @@ const TABLE: &[Allowed] = &[
     values("tr attributes", ALL, TASK),
     values("cr2", ALL, LEFT),
     values("xmm", ALL, LEFT),
-    values("lapic tpr", ALL, APIC_LEFT),
-    values("lapic ppr", ALL, APIC_LEFT),
     values("lapic ldr", ALL, APIC_LEFT),
     values("lapic icr", ALL, APIC_LEFT),
     values("lapic dcr", ALL, APIC_LEFT),

@@ -35,7 +35,7 @@ const ENOEXEC: i32 = 8;
 
 /// What no plan says because reset leaves it so. Intel SDM vol. 3A, "Processor State
 /// After Reset" and "Local APIC State After Power-Up or Reset".
-const LEFT_BY_RESET: [(&str, &str); 29] = [
+const LEFT_BY_RESET: [(&str, &str); 27] = [
     ("cr2", "0x0"),
     ("dr0", "0x0"),
     ("dr1", "0x0"),
@@ -57,10 +57,8 @@ const LEFT_BY_RESET: [(&str, &str); 29] = [
     ("lapic isr", "(none)"),
     ("lapic irr", "(none)"),
     ("lapic apr", "0x0"),
-    ("lapic tpr", "0x0"),
     ("lapic dfr", "0xf"),
     ("lapic ldr", "0x0"),
-    ("lapic ppr", "0x0"),
     ("lapic dcr", "0x0"),
     ("lapic initial count", "0"),
     ("ioapic pins not masked", ""),
@@ -221,6 +219,9 @@ fn registers(cpu: &CpuState, values: &mut BTreeMap<String, String>) {
         ("gdtr limit", cpu.gdtr.limit.into()),
         ("idtr base", cpu.idtr.base),
         ("idtr limit", cpu.idtr.limit.into()),
+        ("lapic tpr", apic.tpr.into()),
+        // With nothing in service, the same.
+        ("lapic ppr", apic.tpr.into()),
         ("lapic spiv", apic.spiv.into()),
         ("lapic lvt0", apic.lvt0.into()),
         ("lapic lvt1", apic.lvt1.into()),

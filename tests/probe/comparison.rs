@@ -11,7 +11,7 @@ use super::planned::Planned;
 use crate::support::probe::Report;
 
 /// Reported numbers, and where the plan's JSON has them.
-const NUMBERS: [(&str, &str); 45] = [
+const NUMBERS: [(&str, &str); 46] = [
     ("rip", "/cpu/registers/rip"),
     ("rflags", "/cpu/registers/rflags"),
     ("rax", "/cpu/registers/rax"),
@@ -48,6 +48,7 @@ const NUMBERS: [(&str, &str); 45] = [
     ("gdtr_limit", "/cpu/gdtr/limit"),
     ("idtr_base", "/cpu/idtr/base"),
     ("idtr_limit", "/cpu/idtr/limit"),
+    ("tpr", "/cpu/local_apic/tpr"),
     ("spiv", "/cpu/local_apic/spiv"),
     ("lvt0", "/cpu/local_apic/lvt0"),
     ("lvt1", "/cpu/local_apic/lvt1"),
@@ -63,7 +64,8 @@ const NUMBERS: [(&str, &str); 45] = [
 /// Intel SDM vol. 3A, "Processor State After Reset".
 const LEFT_BY_RESET: [(&str, u64); 9] = [
     ("cr2", 0),
-    ("cr8", 0),
+    // Bits 4 to 7 of the task priority, as kexec leaves that.
+    ("cr8", 1),
     ("dr0", 0),
     ("dr1", 0),
     ("dr2", 0),

@@ -27,7 +27,7 @@ pub(crate) fn cpu_state() -> CpuState {
         cr3: 0x9000,
         cr4: 1 << 5,
         efer: 0xd01,
-        local_apic: LocalApic { spiv: 0x10f, lvt0: 0x700, lvt1: 0x400 },
+        local_apic: LocalApic { tpr: 0x10, spiv: 0x10f, lvt0: 0x700, lvt1: 0x400 },
         pic_mask: 0xff,
         msrs: Msrs { mtrr_def_type: 0x806, misc_enable_set: 1 << 16 | 1 },
         fcw: 0x27f,

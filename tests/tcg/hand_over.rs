@@ -61,7 +61,7 @@ fn the_local_apic_and_msrs_are_those_of_the_plan() {
         machine(),
         code(|a| {
             a.mov(rdi, FOUND)?;
-            for register in [0xf0, 0x350, 0x360] {
+            for register in [0x80, 0xf0, 0x350, 0x360] {
                 a.mov(rsi, LAPIC.start() + register)?;
                 a.mov(eax, dword_ptr(rsi))?;
                 a.stosd()?;
@@ -78,11 +78,11 @@ fn the_local_apic_and_msrs_are_those_of_the_plan() {
     );
     let (outcome, memory) = run(&plan, LONG);
     assert_eq!(outcome.end, End::PowerOff);
-    let found = bytes(&memory, GuestRange::constant(FOUND, 20));
+    let found = bytes(&memory, GuestRange::constant(FOUND, 24));
     let found: Vec<_> =
         found.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
     let (misc_enable, found) = found.split_last().unwrap();
-    assert_eq!(found, [apic.spiv, apic.lvt0, apic.lvt1, 0x806]);
+    assert_eq!(found, [apic.tpr, apic.spiv, apic.lvt0, apic.lvt1, 0x806]);
     assert_eq!(misc_enable & 0x1_0001, 0x1_0001, "{misc_enable:#x}");
 }
 

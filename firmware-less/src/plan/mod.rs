@@ -264,7 +264,7 @@ mod tests {
             cr3: 0,
             cr4: 0,
             efer: 0,
-            local_apic: LocalApic { spiv: 0, lvt0: 0, lvt1: 0 },
+            local_apic: LocalApic { tpr: 0, spiv: 0, lvt0: 0, lvt1: 0 },
             pic_mask: 0,
             msrs: Msrs { mtrr_def_type: 0, misc_enable_set: 0 },
             fcw: 0,

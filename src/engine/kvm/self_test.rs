@@ -166,7 +166,7 @@ pub(super) fn cpu_state() -> CpuState {
         cr3: TABLES.start(),
         cr4: PHYSICAL_ADDRESS_EXTENSION | FXSAVE_KNOWN,
         efer: LONG_MODE_ACTIVE,
-        local_apic: LocalApic { spiv: 0, lvt0: 0, lvt1: 0 },
+        local_apic: LocalApic { tpr: 0, spiv: 0, lvt0: 0, lvt1: 0 },
         pic_mask: 0xff,
         msrs: Msrs { mtrr_def_type: 0, misc_enable_set: 0 },
         fcw: 0x37f,

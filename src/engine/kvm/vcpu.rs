@@ -18,6 +18,7 @@ const IA32_MTRR_DEF_TYPE: u32 = 0x2ff;
 
 /// Offsets in the local APIC's page. Intel SDM vol. 3A, table 11-1.
 mod lapic {
+    pub(super) const TPR: usize = 0x80;
     pub(super) const SPIV: usize = 0xf0;
     pub(super) const LVT0: usize = 0x350;
     pub(super) const LVT1: usize = 0x360;
@@ -89,6 +90,7 @@ impl<'m> Vcpu<'m> {
     /// Sets the local APIC, which is there when the interrupt chip is KVM's.
     pub(super) fn set_local_apic(&self, planned: &LocalApic) -> Result<(), Error> {
         let mut apic = self.fd.get_lapic().map_err(during("KVM_GET_LAPIC"))?;
+        set_apic_register(&mut apic, lapic::TPR, planned.tpr);
         set_apic_register(&mut apic, lapic::SPIV, planned.spiv);
         set_apic_register(&mut apic, lapic::LVT0, planned.lvt0);
         set_apic_register(&mut apic, lapic::LVT1, planned.lvt1);
@@ -130,7 +132,7 @@ fn regs(planned: &Registers) -> kvm_regs {
     }
 }
 
-/// `reset` gives what the plan says nothing of: CR2, CR8, the APIC base. The
+/// `reset` gives what the plan says nothing of: CR2, the APIC base. The
 /// control registers are assigned, never merged: reset leaves CR0.CD and NW set.
 fn sregs(state: &CpuState, reset: &kvm_sregs) -> kvm_sregs {
     kvm_sregs {
@@ -147,6 +149,7 @@ fn sregs(state: &CpuState, reset: &kvm_sregs) -> kvm_sregs {
         cr0: state.cr0,
         cr3: state.cr3,
         cr4: state.cr4,
+        cr8: (state.local_apic.tpr >> 4).into(),
         efer: state.efer,
         ..*reset
     }

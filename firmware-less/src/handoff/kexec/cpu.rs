@@ -27,8 +27,9 @@ const EFER: u64 = 0xd01;
 /// by the comparison of digests.
 const RFLAGS: u64 = 1 << 1;
 /// Virtual wire mode, arch/x86/kernel/apic/apic.c `disconnect_bsp_APIC`: the APIC
-/// enabled with vector 0xf, LINT0 as ExtINT, LINT1 as NMI.
-const LOCAL_APIC: LocalApic = LocalApic { spiv: 0x10f, lvt0: 0x700, lvt1: 0x400 };
+/// enabled with vector 0xf, LINT0 as ExtINT, LINT1 as NMI. No vector below 32 is let
+/// through, as `setup_local_APIC` had it.
+const LOCAL_APIC: LocalApic = LocalApic { tpr: 0x10, spiv: 0x10f, lvt0: 0x700, lvt1: 0x400 };
 /// MTRRs enabled, write-back where none says otherwise; fast strings on.
 const MSRS: Msrs = Msrs { mtrr_def_type: 0x806, misc_enable_set: 1 };
 

@@ -30,6 +30,7 @@ pub(super) fn local_apic(code: &mut Code, cpu: &CpuState) {
     #[expect(clippy::cast_possible_truncation, reason = "below 4 GiB")]
     const BASE: u32 = machine::LAPIC.start() as u32;
     code.store32(BASE | 0xf0, cpu.local_apic.spiv)
+        .store32(BASE | 0x80, cpu.local_apic.tpr)
         .store32(BASE | 0x350, cpu.local_apic.lvt0)
         .store32(BASE | 0x360, cpu.local_apic.lvt1);
 }

@@ -16,7 +16,8 @@ pub(super) const MSRS: [(&str, u32); 6] = [
 ];
 
 /// Registers of the local APIC, by their offsets.
-const LAPIC_REGISTERS: [(&str, u64); 3] = [("spiv", 0xf0), ("lvt0", 0x350), ("lvt1", 0x360)];
+const LAPIC_REGISTERS: [(&str, u64); 4] =
+    [("tpr", 0x80), ("spiv", 0xf0), ("lvt0", 0x350), ("lvt1", 0x360)];
 
 /// The interrupt masks of both 8259s.
 const PIC_MASKS: [(&str, u32); 2] = [("pic_master", 0x21), ("pic_slave", 0xa1)];
