@@ -93,6 +93,18 @@ fn run(commands: &[Vec<String>]) -> Vec<Ran> {
     (0..commands.len()).map(ran).collect()
 }
 
+/// What shares the folder of this project, where the bed would hide it: somebody's
+/// clone in /tmp.
+fn own_folder() -> Vec<&'static str> {
+    const HIDDEN: [&str; 4] = ["/tmp/", "/run/", "/var/tmp/", "/dev/shm/"];
+    let own = env!("CARGO_MANIFEST_DIR");
+    if HIDDEN.iter().any(|hidden| own.starts_with(hidden)) {
+        vec!["--share", own]
+    } else {
+        Vec::new()
+    }
+}
+
 /// How many of that many commands have left their status, from the first one on.
 fn finished(scratch: &Scratch, commands: usize) -> usize {
     let has_ended = |number: &usize| {
@@ -118,6 +130,7 @@ fn in_one_bed(scratch: &Scratch, commands: &[Vec<String>], first: usize) -> bool
     let mut bed = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed/bed"))
         .args(["--timeout", "1500", "--share"])
         .arg(scratch.path())
+        .args(own_folder())
         .args(["-c", &script.join("\n")])
         .stderr(File::create(&said).expect("a file for what it says"))
         .spawn()
