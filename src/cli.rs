@@ -2,6 +2,7 @@
 
 mod bench;
 mod handed;
+mod handoff;
 mod inspect;
 mod measure;
 mod probe;
@@ -11,10 +12,11 @@ mod verify;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
-use firmware_less::{handoff::kexec, machine::LeafSize};
+use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
+pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
 pub use probe::{BUILT_IN, ProbeOptions};
@@ -126,7 +128,7 @@ pub struct JobOptions {
     pub verify: VerifyOptions,
 
     /// Seed of the kernel's random number generator: 64 hex digits [default: from the host]
-    #[arg(long, value_name = "HEX", help_heading = "Hand-off", value_parser = seed)]
+    #[arg(long, value_name = "HEX", help_heading = "Hand-off", value_parser = handoff::seed)]
     pub rng_seed: Option<[u8; kexec::SEED_LEN]>,
 
     /// How the kernel is handed over
@@ -136,7 +138,7 @@ pub struct JobOptions {
     /// With --handoff direct, the kernel's addresses: `on` draws them from the host's randomness
     /// (or from --rng-seed), `off` leaves them as linked, 64 hex digits draw them from those
     /// [default: on, unless the command line says nokaslr]
-    #[arg(long, value_name = "on|off|HEX", help_heading = "Hand-off", value_parser = kaslr)]
+    #[arg(long, value_name = "on|off|HEX", help_heading = "Hand-off", value_parser = handoff::kaslr)]
     pub kaslr: Option<KaslrOption>,
 
     /// With --handoff direct, unpack the kernel each time instead of keeping it unpacked in
@@ -249,64 +251,6 @@ impl From<BoardOption> for Kind {
     }
 }
 
-/// `--handoff`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum HandoffOption {
-    /// As kexec_file_load(2): the kernel unpacks itself
-    Kexec,
-    /// The kernel is unpacked by the host and entered itself; as kexec where that can't be done
-    Direct,
-}
-
-/// `--kaslr`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KaslrOption {
-    /// At random.
-    On,
-    /// As linked.
-    Off,
-    /// Drawn from this.
-    Seed([u8; kexec::SEED_LEN]),
-}
-
-/// `--flavour`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FlavourOption {
-    /// Linux 6.12 and later
-    Modern,
-    /// Linux 6.1
-    Legacy,
-}
-
-impl From<FlavourOption> for kexec::Flavour {
-    fn from(option: FlavourOption) -> Self {
-        match option {
-            FlavourOption::Modern => Self::Modern,
-            FlavourOption::Legacy => Self::Legacy,
-        }
-    }
-}
-
-/// `--leaf-size`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LeafOption {
-    /// 2 MiB
-    #[value(name = "2M")]
-    Mib2,
-    /// 1 GiB for whole GiBs; the CPU must have pdpe1gb
-    #[value(name = "1G")]
-    Gib1,
-}
-
-impl From<LeafOption> for LeafSize {
-    fn from(option: LeafOption) -> Self {
-        match option {
-            LeafOption::Mib2 => Self::Mib2,
-            LeafOption::Gib1 => Self::Gib1,
-        }
-    }
-}
-
 /// Bytes from `512M` or `4G`. The unit is not optional: other tools read a bare
 /// number as bytes, others as MiB.
 fn memory(text: &str) -> Result<u64, String> {
@@ -342,32 +286,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `on`, `off`, or a seed.
-fn kaslr(text: &str) -> Result<KaslrOption, String> {
-    match text {
-        "on" => Ok(KaslrOption::On),
-        "off" => Ok(KaslrOption::Off),
-        text => seed(text).map(KaslrOption::Seed).map_err(|wanted| {
-            format!("give on or off, or for a seed {}", wanted.replacen("give ", "", 1))
-        }),
-    }
-}
-
-/// 32 bytes from 64 hex digits.
-fn seed(text: &str) -> Result<[u8; kexec::SEED_LEN], String> {
-    let wanted = || format!("give 64 hex digits, found {} characters", text.len());
-    let digits = text.as_bytes();
-    if digits.len() != 2 * kexec::SEED_LEN || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return Err(wanted());
-    }
-    let mut seed = [0; kexec::SEED_LEN];
-    for (byte, pair) in seed.iter_mut().zip(digits.chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|error| error.to_string())?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|error| error.to_string())?;
-    }
-    Ok(seed)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -399,13 +317,5 @@ mod tests {
         for wrong in ["0", "-1", "1d", "x", "", "nan", "1e400"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_seed_is_64_hex_digits() {
-        assert_eq!(seed(&"0f".repeat(32)), Ok([0x0f; 32]));
-        assert!(seed("0f").unwrap_err().contains("found 2 characters"));
-        assert!(seed(&"+1".repeat(32)).is_err());
-        assert!(seed(&"é".repeat(32)).is_err());
     }
 }
