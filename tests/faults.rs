@@ -213,7 +213,7 @@ const IN_SHORT: [&str; 4] = ["hang-halted", "init-killed", "triple-fault", "oops
 #[test]
 fn each_fault_gets_the_verdict_that_it_deserves_on_kvm() {
     let test = "each_fault_gets_the_verdict_that_it_deserves_on_kvm";
-    let all = bed::kvm_works() || std::env::var_os("UKIVM_ALL_FAULTS").is_some();
+    let all = bed::runs_all();
     let mut faults = present(test);
     faults.retain(|fault| all || IN_SHORT.contains(&fault.image));
     let commands: Vec<_> =

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Boot, assert_came_up, on_kvm};
-use crate::support::{Ran, Scratch};
+use crate::support::{Ran, Scratch, bed};
 
 const KERNELS: [&str; 3] = ["6.1", "6.12", "7"];
 const SEED: &str = "00000000000000000000000000000000000000000000000000000000000000a5";
@@ -60,7 +60,9 @@ fn every_stock_kernel_runs_where_it_was_moved_and_says_so_itself() {
     for (boot, wanted) in boots.iter().zip(&offsets) {
         assert_eq!(offset(&boot.on_tcg()), wanted);
     }
-    let Some(runs) = on_kvm(test, &boots.iter().collect::<Vec<_>>()) else { return };
+    let count = if bed::runs_all() { boots.len() } else { 1 };
+    let boots: Vec<_> = boots.iter().take(count).collect();
+    let Some(runs) = on_kvm(test, &boots) else { return };
     for (ran, wanted) in runs.iter().zip(&offsets) {
         assert_eq!(offset(ran), wanted);
     }

@@ -2,6 +2,7 @@
 //! the bed, a nested machine with a true /dev/kvm.
 
 use std::{
+    env,
     fs::{self, File},
     path::Path,
     process::Command,
@@ -91,6 +92,12 @@ fn run(commands: &[Vec<String>]) -> Vec<Ran> {
         stderr: read(format!("{number}.err")),
     };
     (0..commands.len()).map(ran).collect()
+}
+
+/// Whether all that could be run on KVM is to be: not where that takes a bed, in which a
+/// guest takes four times as long, unless asked for.
+pub(crate) fn runs_all() -> bool {
+    kvm_works() || env::var_os("UKIVM_ALL").is_some()
 }
 
 /// What shares the folder of this project, where the bed would hide it: somebody's
