@@ -183,6 +183,31 @@ impl fmt::Display for CpuState {
     }
 }
 
+impl Registers {
+    /// The general registers by name.
+    #[must_use]
+    pub fn general(&self) -> [(&'static str, u64); 16] {
+        [
+            ("rax", self.rax),
+            ("rbx", self.rbx),
+            ("rcx", self.rcx),
+            ("rdx", self.rdx),
+            ("rsi", self.rsi),
+            ("rdi", self.rdi),
+            ("rbp", self.rbp),
+            ("rsp", self.rsp),
+            ("r8", self.r8),
+            ("r9", self.r9),
+            ("r10", self.r10),
+            ("r11", self.r11),
+            ("r12", self.r12),
+            ("r13", self.r13),
+            ("r14", self.r14),
+            ("r15", self.r15),
+        ]
+    }
+}
+
 impl CpuState {
     /// Every segment register by name.
     #[must_use]

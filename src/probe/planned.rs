@@ -56,22 +56,6 @@ fn processor(report: &mut Report, cpu: &CpuState) {
         ("boot_params_at", r.rsi),
         ("rip", r.rip),
         ("rflags", r.rflags),
-        ("rax", r.rax),
-        ("rbx", r.rbx),
-        ("rcx", r.rcx),
-        ("rdx", r.rdx),
-        ("rsi", r.rsi),
-        ("rdi", r.rdi),
-        ("rbp", r.rbp),
-        ("rsp", r.rsp),
-        ("r8", r.r8),
-        ("r9", r.r9),
-        ("r10", r.r10),
-        ("r11", r.r11),
-        ("r12", r.r12),
-        ("r13", r.r13),
-        ("r14", r.r14),
-        ("r15", r.r15),
         ("cr0", cpu.cr0),
         ("cr3", cpu.cr3),
         ("cr4", cpu.cr4),
@@ -95,6 +79,7 @@ fn processor(report: &mut Report, cpu: &CpuState) {
         ("mxcsr", cpu.mxcsr.into()),
     ]
     .into_iter()
+    .chain(r.general())
     .chain(LEFT_BY_RESET)
     {
         report.push_number(name, value);

@@ -193,22 +193,6 @@ fn registers(cpu: &CpuState, values: &mut BTreeMap<String, String>) {
     let r = cpu.registers;
     let apic = cpu.local_apic;
     let numbers = [
-        ("rax", r.rax),
-        ("rbx", r.rbx),
-        ("rcx", r.rcx),
-        ("rdx", r.rdx),
-        ("rsi", r.rsi),
-        ("rdi", r.rdi),
-        ("rbp", r.rbp),
-        ("rsp", r.rsp),
-        ("r8", r.r8),
-        ("r9", r.r9),
-        ("r10", r.r10),
-        ("r11", r.r11),
-        ("r12", r.r12),
-        ("r13", r.r13),
-        ("r14", r.r14),
-        ("r15", r.r15),
         ("rip", r.rip),
         ("rflags", r.rflags),
         ("cr0", cpu.cr0),
@@ -230,6 +214,7 @@ fn registers(cpu: &CpuState, values: &mut BTreeMap<String, String>) {
         ("fcw", cpu.fcw.into()),
         ("mxcsr", cpu.mxcsr.into()),
     ];
+    let numbers = r.general().into_iter().chain(numbers);
     values.extend(numbers.map(|(name, value)| (name.to_owned(), format!("{value:#x}"))));
     for (name, segment) in cpu.segments() {
         let Segment { selector, base, limit, .. } = segment;
