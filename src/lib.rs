@@ -79,6 +79,7 @@ pub mod news;
 pub mod outcome;
 pub mod probe;
 pub mod report;
+pub mod sandbox;
 pub mod session;
 mod signals;
 pub mod symbols;

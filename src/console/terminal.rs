@@ -8,6 +8,8 @@ use rustix::{
     termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
 };
 
+use crate::sandbox::restore_terminal;
+
 /// Whether the console is a terminal that is ours to use: input and output are
 /// one, and we are in its foreground (a background job that touched it would be
 /// stopped).
@@ -45,6 +47,7 @@ impl Terminal {
     /// Switches the terminal to raw mode: every key, ^C too, goes to the guest.
     pub fn raw() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
+        restore_terminal(&before);
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;

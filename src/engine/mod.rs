@@ -22,6 +22,7 @@ use crate::{
     exit,
     files::Files,
     outcome::Outcome,
+    sandbox::Sandbox,
     session::{Milestone, Session},
 };
 
@@ -202,6 +203,8 @@ pub struct Load<'a> {
     pub files: &'a Files,
     /// What guest memory must hash to, and over which ranges.
     pub digest: Option<(&'a [GuestRange], Digest)>,
+    /// What is left to this process when the guest runs.
+    pub sandbox: &'a Sandbox,
 }
 
 /// Makes the VM and fills its memory side by side.
@@ -220,22 +223,22 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
         loaded.and(vm)
     })?;
     verify(load, session, |range, see| memory.read_memory(range, see).map_err(io::Error::other))?;
-    Ok(vm.ready(load.plan)?.run(session)?)
+    Ok(vm.ready(load.plan)?.run(session, load.sandbox)?)
 }
 
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
-    Ok(load_tcg(load, session)?.run(session)?)
+    Ok(load_tcg(load, session)?.run(session, load.sandbox)?)
 }
 
 /// Runs a plan on the TCG engine and counts its guest's instructions.
 pub fn count(load: &Load<'_>, session: &Session) -> Result<tcg::Counted, Error> {
-    Ok(load_tcg(load, session)?.count(session)?)
+    Ok(load_tcg(load, session)?.count(session, load.sandbox)?)
 }
 
 /// How many instructions the guest of a plan executes before that at `address`, on
 /// the TCG engine; nothing if it never comes there.
 pub fn count_to(load: &Load<'_>, address: u64, session: &Session) -> Result<Option<u64>, Error> {
-    Ok(load_tcg(load, session)?.count_to(address, session)?)
+    Ok(load_tcg(load, session)?.count_to(address, session, load.sandbox)?)
 }
 
 fn load_tcg(load: &Load<'_>, session: &Session) -> Result<tcg::LoadedVm, Error> {

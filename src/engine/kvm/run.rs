@@ -26,7 +26,9 @@ use super::{
 };
 use crate::{
     devices::Devices,
+    engine::Kind,
     outcome::{CrashReport, End, Exits, Outcome},
+    sandbox::{Sandbox, Thread, narrow},
     session::Session,
 };
 
@@ -65,11 +67,12 @@ impl LoadedVm<'_> {
     }
 
     /// Runs the guest until the session is over.
-    pub fn run(self, session: &Session) -> Result<Outcome, Error> {
+    pub fn run(self, session: &Session, sandbox: &Sandbox) -> Result<Outcome, Error> {
         register_signal_handler(SIGRTMIN(), do_nothing).map_err(Error::SignalHandler)?;
         let Self { vm, plan } = self;
         let devices = Devices::new(vm.serial_interrupt);
         session.attach_input(devices.serial());
+        sandbox.confine(Kind::Kvm);
         let guest = Guest {
             devices,
             session,
@@ -136,6 +139,7 @@ impl Guest<'_> {
                 .spawn_scoped(scope, move || {
                     let _presence = presence;
                     thread.get_or_init(gettid);
+                    narrow(Thread::Vcpu);
                     self.run(vcpu, id)
                 })
                 .map_err(|source| Error::Thread { id, source })
