@@ -45,8 +45,10 @@ pub(crate) struct Cache {
 pub(crate) enum Kind {
     /// A kernel out of its bzImage.
     Kernel,
-    /// A part of an initrd.
+    /// A part of an initrd that others follow.
     Initrd,
+    /// The last part of an initrd: to the kernel it may mean something else.
+    LastOfInitrd,
 }
 
 /// What something unpacked is known by.
@@ -82,6 +84,7 @@ impl Key {
         let extension = match self.kind {
             Kind::Kernel => "vmlinux",
             Kind::Initrd => "initrd",
+            Kind::LastOfInitrd => "last.initrd",
         };
         format!("{}.{extension}", hex(&self.digest))
     }

@@ -1,64 +1,49 @@
-//! The kernel proper of a job, for the direct hand-off: out of the cache, or unpacked.
+//! What of a job is unpacked before it is handed over, out of the cache or afresh.
+
+mod initrd;
+mod kernel;
 
 use std::{io, num::NonZero, thread};
 
 use firmware_less::{
-    kernel::{Kernel, Unpacked, unpack, unpacked},
-    plan::FileSlice,
     range::FileRange,
     read_at::{ReadAt, fetch},
 };
-use thiserror::Error;
+
+pub use kernel::NotDirect;
+
+pub(crate) use {
+    initrd::{Initrd, Parts, handed_with},
+    kernel::kernel,
+};
 
 use crate::{
     cache::{Cache, Found, Key, Kind},
-    files::{Files, OpenFile},
+    files::OpenFile,
     messages::say,
 };
 
-/// Why there is no unpacked kernel.
-#[derive(Debug, Error)]
-pub enum NotDirect {
-    /// It can't be unpacked.
-    #[error(transparent)]
-    Unpack(#[from] unpacked::Error),
-    /// What it is in can't be read.
-    #[error("the kernel can't be read")]
-    Read(#[source] io::Error),
-    /// There is no place for what it unpacks to.
-    #[error("no place to unpack the kernel to")]
-    Place(#[source] io::Error),
-}
-
-/// The kernel proper in `slice` of `files`, of which `kernel` is the header. What
-/// unpacks to more than `limit` bytes is refused.
-pub(crate) fn unpacked(
-    files: &mut Files,
-    (slice, kernel): (FileSlice, &Kernel),
-    limit: u64,
-    with_cache: bool,
-) -> Result<Unpacked, NotDirect> {
-    let packed = files.get(slice.file).unwrap_or(files.uki());
-    let cache = if with_cache { cache() } else { None };
-    let fresh = |excerpt: &Excerpt| {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let bytes = unpack(excerpt, kernel, limit, threads)?;
-        // What can't be entered is not kept: nobody would ask for it twice.
-        Unpacked::read(slice.file, &bytes)?;
-        Ok(bytes)
-    };
-    let wanted = Wanted { kind: Kind::Kernel, name: "kernel", packed, part: slice.range, limit };
-    let file = wanted.get(cache.as_ref(), fresh)?;
-    let id = files.push(file);
-    Ok(Unpacked::read(id, files.get(id).unwrap_or(files.uki()))?)
-}
-
 /// The user's cache. Without one all is as it was, only slower.
-fn cache() -> Option<Cache> {
+pub(crate) fn cache() -> Option<Cache> {
     Cache::of_user().unwrap_or_else(|error| {
         say(&format!("what is unpacked is not kept: {error}"));
         None
     })
+}
+
+/// How many threads unpack at once.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Why there is nothing unpacked.
+enum Failed<E> {
+    /// The file can't be read.
+    Read(io::Error),
+    /// There is no place for what it unpacks to.
+    Place(io::Error),
+    /// It can't be unpacked.
+    Unpack(E),
 }
 
 /// Something that is wanted unpacked.
@@ -74,29 +59,29 @@ struct Wanted<'a> {
 
 impl Wanted<'_> {
     /// Out of the cache, or what `fresh` makes of it, which is kept there.
-    fn get(
+    fn get<E>(
         &self,
         cache: Option<&Cache>,
-        fresh: impl FnOnce(&Excerpt) -> Result<Vec<u8>, NotDirect>,
-    ) -> Result<OpenFile, NotDirect> {
+        fresh: impl FnOnce(&Excerpt) -> Result<Vec<u8>, E>,
+    ) -> Result<OpenFile, Failed<E>> {
         if let Some(cache) = cache {
             let key = Key::of_file(self.kind, self.packed, self.part);
-            let found = self.find(cache, &key.map_err(NotDirect::Read)?);
+            let found = self.find(cache, &key.map_err(Failed::Read)?);
             if let Some(file) = found {
                 return Ok(file);
             }
         }
-        let excerpt = Excerpt::read(self.packed, self.part).map_err(NotDirect::Read)?;
-        let bytes = fresh(&excerpt)?;
+        let excerpt = Excerpt::read(self.packed, self.part).map_err(Failed::Read)?;
+        let bytes = fresh(&excerpt).map_err(Failed::Unpack)?;
         // The key of just these bytes: the file may have changed since it was looked at.
         let keep = |cache: &Cache| cache.keep(&excerpt.key(self.kind), &bytes);
         match cache.map(keep) {
             Some(Ok(file)) => Ok(file),
             Some(Err(error)) => {
                 say(&format!("the unpacked {} is not kept: {error}", self.name));
-                self.in_memory(&bytes)
+                self.in_memory(&bytes).map_err(Failed::Place)
             }
-            None => self.in_memory(&bytes),
+            None => self.in_memory(&bytes).map_err(Failed::Place),
         }
     }
 
@@ -114,9 +99,9 @@ impl Wanted<'_> {
     }
 
     /// A file that is nowhere but in memory.
-    fn in_memory(&self, bytes: &[u8]) -> Result<OpenFile, NotDirect> {
+    fn in_memory(&self, bytes: &[u8]) -> io::Result<OpenFile> {
         let name = format!("{} ({} unpacked)", self.packed.path.display(), self.name);
-        OpenFile::in_memory(&name, bytes).map_err(NotDirect::Place)
+        OpenFile::in_memory(&name, bytes)
     }
 }
 
