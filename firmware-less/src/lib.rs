@@ -19,6 +19,7 @@ pub mod kernel;
 pub mod layout;
 pub mod machine;
 pub mod page_tables;
+pub mod pci;
 pub mod plan;
 pub mod range;
 pub mod read_at;
