@@ -18,6 +18,7 @@ use firmware_less::{
     plan::{BootPlan, FileId, FileSlice},
     range::{FileRange, GuestRange},
     read_at::fetch_prefix,
+    smbios::OemStrings,
     uki::{
         Addon, Reading, Uki,
         authenticode::Trust,
@@ -30,6 +31,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::{
     addons::{folder, in_folder},
     cli::{HandoffOption, JobOptions, KaslrOption},
+    credentials::oem_strings,
     digest::{self, Digest},
     error::Error,
     files::{Files, OpenFile},
@@ -56,6 +58,8 @@ pub struct Job {
     pub kexec: kexec::Options,
     /// For a kernel that is to be entered directly.
     pub direct: Option<Directly>,
+    /// What the system is told by SMBIOS.
+    pub oem_strings: OemStrings,
 }
 
 /// How a kernel is to be entered directly.
@@ -100,6 +104,7 @@ impl Job {
             credentials: credentials(options)?,
             enforced: files.trust.is_some(),
         };
+        let oem_strings = oem_strings(&options.system)?;
         let Opening { mut files, verified, .. } = files;
         mark(Milestone::FilesOpened);
         let reading = options.handed.reading();
@@ -113,7 +118,7 @@ impl Job {
             mark(Milestone::KernelUnpacked);
             Directly { wish, unpacked }
         });
-        Ok(Self { files, verified, uki, handed, kernel, kexec, direct })
+        Ok(Self { files, verified, uki, handed, kernel, kexec, direct, oem_strings })
     }
 
     /// The plan for `machine`, sealed with a digest if that is wanted. `mark` is told
@@ -145,7 +150,9 @@ impl Job {
         mark: &mut dyn FnMut(Milestone),
     ) -> Result<Planned, Error> {
         let path = || self.files.uki().path.clone();
-        let (mut laid_out, handoff, not_direct) = self.lay_out(machine)?;
+        let platform = Platform::of(machine).telling(&self.oem_strings);
+        let platform = platform.map_err(Error::Smbios)?;
+        let (mut laid_out, handoff, not_direct) = self.lay_out(machine, platform)?;
         if let Some(code) = guest {
             let no_place = |source| Error::StandIn { path: path(), source };
             laid_out = laid_out.with_guest(code).map_err(no_place)?;
@@ -164,21 +171,28 @@ impl Job {
     }
 
     /// Directly if that is wanted and can be done, else as kexec does.
-    fn lay_out(&self, machine: &Machine) -> Result<(LaidOut, Handoff, Option<String>), Error> {
-        let not_direct = match self.direct.as_ref().map(|direct| self.directly(machine, direct)) {
+    fn lay_out(
+        &self,
+        machine: &Machine,
+        platform: Platform,
+    ) -> Result<(LaidOut, Handoff, Option<String>), Error> {
+        let directly = |direct| self.directly((machine, platform.clone()), direct);
+        let not_direct = match self.direct.as_ref().map(directly) {
             Some(Ok((laid_out, kaslr))) => return Ok((laid_out, Handoff::Direct(kaslr), None)),
             Some(Err(why)) => Some(why),
             None => None,
         };
-        let platform = Platform::of(machine);
         kexec::lay_out(machine, platform, &self.kernel, &self.handed, &self.kexec)
             .map(|laid_out| (laid_out, Handoff::Kexec, not_direct))
             .map_err(|source| Error::Handoff { path: self.files.uki().path.clone(), source })
     }
 
-    fn directly(&self, machine: &Machine, direct: &Directly) -> Result<(LaidOut, Kaslr), String> {
+    fn directly(
+        &self,
+        platform: (&Machine, Platform),
+        direct: &Directly,
+    ) -> Result<(LaidOut, Kaslr), String> {
         let unpacked = direct.unpacked.as_ref().map_err(|why| chain(why))?;
-        let platform = (machine, Platform::of(machine));
         let kernel = (&self.kernel, unpacked);
         direct::lay_out(platform, kernel, &self.handed, &self.kexec, direct.wish)
             .map(|direct| (direct.laid_out, direct.kaslr))
