@@ -269,6 +269,12 @@ pub enum Error {
          addresses itself"
     )]
     KaslrIsTheKernels,
+    /// An initrd that is to be another than kexec would hand over.
+    #[error(
+        "--unpack-initrd is for --handoff direct: kexec hands an initrd over as it is, and the \
+         kernel unpacks it"
+    )]
+    PackedForKexec,
     /// The plan contradicts itself.
     #[error("{}: no plan", path.display())]
     Plan {
@@ -367,6 +373,7 @@ impl Error {
             Self::Machine(_)
             | Self::CredentialTwice { .. }
             | Self::KaslrIsTheKernels
+            | Self::PackedForKexec
             | Self::SameFile { .. }
             | Self::FolderInUse { .. }
             | Self::BinaryToTerminal { .. }
@@ -388,6 +395,7 @@ impl Error {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
             }
+            Self::PackedForKexec => Some("add --handoff direct".into()),
             Self::KaslrIsTheKernels => {
                 Some("add --handoff direct, or nokaslr to the command line".into())
             }

@@ -61,6 +61,7 @@
 
 pub mod addons;
 pub mod bench;
+mod cache;
 mod child;
 pub mod cli;
 pub mod commands;
@@ -74,7 +75,6 @@ pub mod error;
 pub mod exit;
 pub mod files;
 pub mod job;
-mod kernel_cache;
 pub mod messages;
 pub mod news;
 pub mod outcome;
