@@ -7,6 +7,7 @@ mod inspect;
 mod measure;
 mod probe;
 mod smoke;
+mod system;
 mod verify;
 
 use std::{path::PathBuf, time::Duration};
@@ -24,6 +25,7 @@ pub use smoke::{
     FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
     Reboot, Shard, SmokeOptions, VERDICT,
 };
+pub use system::{LoadCredential, SystemOptions};
 pub use verify::VerifyOptions;
 
 use crate::{engine::Kind, exit};
@@ -122,6 +124,10 @@ pub struct JobOptions {
     /// Profile, addons, credentials, console.
     #[command(flatten)]
     pub handed: HandedOptions,
+
+    /// Credentials, and options that are some.
+    #[command(flatten)]
+    pub system: SystemOptions,
 
     /// Whom it must come from.
     #[command(flatten)]
