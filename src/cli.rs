@@ -7,11 +7,12 @@ mod inspect;
 mod measure;
 mod probe;
 mod smoke;
+mod system;
 mod verify;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
@@ -24,6 +25,7 @@ pub use smoke::{
     FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
     Reboot, Shard, SmokeOptions, VERDICT,
 };
+pub use system::{LoadCredential, SystemOptions};
 pub use verify::VerifyOptions;
 
 use crate::{engine::Kind, exit};
@@ -36,7 +38,7 @@ pub const STANDARD_OUTPUT: &str = "-";
 /// The kernel, initrd and command line are taken out of the UKI, placed in guest memory as
 /// kexec_file_load(2) would, and the kernel is entered at its 64-bit entry point.
 #[derive(Debug, Parser)]
-#[command(name = "ukivm", version, styles = Styles::plain())]
+#[command(name = "ukivm", version)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -122,6 +124,10 @@ pub struct JobOptions {
     /// Profile, addons, credentials, console.
     #[command(flatten)]
     pub handed: HandedOptions,
+
+    /// Credentials, and options that are some.
+    #[command(flatten)]
+    pub system: SystemOptions,
 
     /// Whom it must come from.
     #[command(flatten)]

@@ -61,12 +61,14 @@
 
 pub mod addons;
 pub mod bench;
+pub mod bug;
 mod cache;
 mod child;
 pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod content;
+pub mod credentials;
 pub mod devices;
 pub mod digest;
 pub mod engine;

@@ -20,6 +20,8 @@ mod boot;
 mod cli;
 /// `ukivm bench --count`, to the instruction.
 mod count;
+/// Credentials, and options that are some.
+mod credentials;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.
