@@ -20,6 +20,8 @@ mod boot;
 mod cli;
 /// `ukivm bench --count`, to the instruction.
 mod count;
+/// Credentials, and options that are some.
+mod credentials;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.
@@ -69,5 +71,7 @@ mod tcg;
 mod terminal;
 /// What ukify says of a UKI, and what ukivm says of it.
 mod ukify;
+/// `--unpack-initrd`.
+mod unpack_initrd;
 /// Whom a UKI must come from, and what follows from that.
 mod verify;
