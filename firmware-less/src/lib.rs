@@ -14,15 +14,18 @@ pub mod cpu_state;
 pub mod e820;
 pub mod file_format;
 pub mod handoff;
+pub mod initrd;
 pub mod inspection;
 pub mod kernel;
 pub mod layout;
 pub mod machine;
 pub mod page_tables;
+pub mod pci;
 pub mod plan;
 pub mod range;
 pub mod read_at;
 pub mod reset_vector;
+pub mod smbios;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod uki;

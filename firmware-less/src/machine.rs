@@ -3,7 +3,10 @@
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::range::GuestRange;
+use crate::{
+    pci::{self, DEVICES_MAX, Kind, Slot},
+    range::GuestRange,
+};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -59,7 +62,7 @@ pub const PM_TIMER_HZ: u64 = 3_579_545;
 pub const LAPIC: GuestRange = GuestRange::constant(0xfee0_0000, 0x1000);
 /// The I/O APIC's page.
 pub const IOAPIC: GuestRange = GuestRange::constant(0xfec0_0000, 0x1000);
-/// PCI configuration space by ECAM: reserved now, for devices to come.
+/// PCI configuration space by ECAM; reserved whether or not there are devices.
 pub const ECAM: GuestRange = GuestRange::constant(0xb000_0000, 256 * MIB);
 /// The hole in RAM: everything that is not RAM below 4 GiB lies in it.
 pub const RAM_HOLE: GuestRange = GuestRange::constant(2 * GIB, 2 * GIB);
@@ -119,6 +122,8 @@ pub struct Machine {
     leaf_size: LeafSize,
     five_level: bool,
     board: Board,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    devices: Vec<Kind>,
 }
 
 /// A machine that cannot be.
@@ -143,6 +148,12 @@ pub enum Error {
         /// What was asked for.
         found: u32,
     },
+    /// More devices than slots.
+    #[error("{found} devices on PCI, which has room for {DEVICES_MAX}")]
+    Devices {
+        /// What was asked for.
+        found: usize,
+    },
 }
 
 impl Machine {
@@ -163,6 +174,7 @@ impl Machine {
             leaf_size: LeafSize::default(),
             five_level: false,
             board: Board::default(),
+            devices: Vec::new(),
         })
     }
 
@@ -182,6 +194,14 @@ impl Machine {
     #[must_use]
     pub fn with_board(self, board: Board) -> Self {
         Self { board, ..self }
+    }
+
+    /// The same machine with `devices` on its PCI bus, each in the next slot.
+    pub fn with_devices(self, devices: Vec<Kind>) -> Result<Self, Error> {
+        if devices.len() > DEVICES_MAX {
+            return Err(Error::Devices { found: devices.len() });
+        }
+        Ok(Self { devices, ..self })
     }
 
     /// RAM in bytes.
@@ -220,6 +240,17 @@ impl Machine {
         self.board == Board::Q35
     }
 
+    /// Whether there is a PCI bus that the guest is told of.
+    #[must_use]
+    pub fn has_pci(&self) -> bool {
+        !self.devices.is_empty()
+    }
+
+    /// What is on the PCI bus, by slot, ascending.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        pci::slots(&self.devices)
+    }
+
     /// Where RAM is: one range from 0, and a second from 4 GiB for what does
     /// not fit below [`RAM_HOLE`].
     pub fn ram(&self) -> impl Iterator<Item = GuestRange> + use<> {
@@ -256,6 +287,20 @@ mod tests {
         );
         assert_eq!(Machine::new(GIB, 0).unwrap_err().to_string(), "0 vCPUs, need 1 to 254");
         assert_eq!(Machine::new(GIB, 255).unwrap_err(), Error::Cpus { found: 255 });
+    }
+
+    #[test]
+    fn each_device_has_a_slot_and_there_are_no_more_devices_than_slots() {
+        let machine = || Machine::new(GIB, 1).unwrap();
+        let two = machine().with_devices(vec![Kind::Disk, Kind::Random]).unwrap();
+        let slots: Vec<_> = two.slots().map(|slot| (slot.number, slot.kind)).collect();
+        assert_eq!(slots, [(1, Kind::Disk), (2, Kind::Random)]);
+        let full = machine().with_devices(vec![Kind::Disk; 30]).unwrap();
+        assert_eq!(full.slots().last().map(|slot| slot.number), Some(30));
+        assert_eq!(
+            machine().with_devices(vec![Kind::Disk; 31]).unwrap_err().to_string(),
+            "31 devices on PCI, which has room for 30"
+        );
     }
 
     #[test]

@@ -17,11 +17,14 @@ use crate::outcome::End;
 use crate::sandbox::trial;
 
 mod exit_port;
+pub mod pci;
 mod pm_timer;
 mod power;
 mod pvpanic;
 mod serial;
+pub mod virtio;
 
+use pci::Bus;
 pub use serial::Serial;
 
 const SERIAL_LAST: u16 = port::SERIAL + port::SERIAL_LEN - 1;
@@ -47,6 +50,7 @@ pub enum Effect<'a> {
 pub struct Devices {
     serial: Arc<Serial>,
     power_on: Instant,
+    bus: Option<Bus>,
 }
 
 impl Devices {
@@ -54,7 +58,14 @@ impl Devices {
     /// `serial_interrupt`.
     #[must_use]
     pub fn new(serial_interrupt: EventFd) -> Self {
-        Self { serial: Arc::new(Serial::new(serial_interrupt)), power_on: Instant::now() }
+        let serial = Arc::new(Serial::new(serial_interrupt));
+        Self { serial, power_on: Instant::now(), bus: None }
+    }
+
+    /// The same with a PCI bus.
+    #[must_use]
+    pub fn with_bus(self, bus: Option<Bus>) -> Self {
+        Self { bus, ..self }
     }
 
     /// The serial port, to give it input.
@@ -76,7 +87,7 @@ impl Devices {
             port::SLEEP_CONTROL | port::RESET => data.fill(0),
             port::SLEEP_STATUS => data.fill(power::SLEEP_STATUS_AWAKE),
             port::PVPANIC => data.fill(pvpanic::EVENTS),
-            _ => data.fill(0xff),
+            _ => self.read_pci(port, data),
         }
     }
 
@@ -103,8 +114,39 @@ impl Devices {
                 trial::write(data);
                 Effect::None
             }
-            _ => Effect::None,
+            _ => self.write_pci(port, data),
         }
+    }
+
+    /// Answers a read from memory space where no RAM is. Where no device is, all bits read as
+    /// ones.
+    pub fn read_memory(&self, address: u64, data: &mut [u8]) {
+        match &self.bus {
+            Some(bus) => bus.read_memory(address, data),
+            None => data.fill(0xff),
+        }
+    }
+
+    /// Takes a write to memory space where no RAM is. Where no device is, it vanishes.
+    pub fn write_memory(&self, address: u64, data: &[u8]) {
+        if let Some(bus) = &self.bus {
+            bus.write_memory(address, data);
+        }
+    }
+
+    #[cold]
+    fn read_pci(&self, port: u16, data: &mut [u8]) {
+        if !self.bus.as_ref().is_some_and(|bus| bus.read_port(port, data)) {
+            data.fill(0xff);
+        }
+    }
+
+    #[cold]
+    fn write_pci(&self, port: u16, data: &[u8]) -> Effect<'static> {
+        if let Some(bus) = &self.bus {
+            bus.write_port(port, data);
+        }
+        Effect::None
     }
 
     fn uptime(&self) -> Duration {

@@ -80,5 +80,5 @@ pub const TABLE: &[Ioctl] = &[
     tty("TCGETS2", libc::TCGETS2, "KQ"),
     tty("TCSETS", libc::TCSETS, "KQVWR"),
     tty("TCSETS2", libc::TCSETS2, "KQVWR"),
-    tty("TIOCGPGRP", libc::TIOCGPGRP, "KQ"),
+    tty("TIOCGPGRP", libc::TIOCGPGRP, "KQVWR"),
 ];

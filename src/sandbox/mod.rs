@@ -54,7 +54,6 @@ pub(crate) use self::{
     files::landlock,
     filter::{Narrowing, has_seccomp, narrow},
     privileges::Limits,
-    violation::restore_terminal,
 };
 use crate::{engine::Kind, messages::say};
 

@@ -147,6 +147,7 @@ pub const TABLE: &[Rule] = &[
         arguments: Arguments::Ioctl,
         reason: "KVM and the terminal, each by its number",
     },
+    allow(libc::SYS_getpgrp, ALL, "whether the terminal is ours to restore"),
     allow(libc::SYS_read, "KQR", "input; files; events of other threads"),
     allow(libc::SYS_close, "KQWR", "what it had open"),
     only(libc::SYS_fcntl, "WR", IS_OPEN, "whether what is closed is open, in debug builds"),

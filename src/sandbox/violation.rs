@@ -4,33 +4,21 @@
 //! ends the process. It may interrupt anything, also an allocation or a print: so it
 //! allocates nothing, takes no lock, and makes only calls that every thread may.
 
-use std::{fmt::Write as _, io, sync::OnceLock};
+use std::{fmt::Write as _, io};
 
-use rustix::termios::{OptionalActions, Termios, tcsetattr};
 use signal_hook::low_level::exit;
 use vmm_sys_util::signal::register_signal_handler;
 
 use super::{filter, names::name};
-use crate::{child, exit::BUG};
-
-/// The terminal as it was, if it is ours.
-static TERMINAL: OnceLock<Termios> = OnceLock::new();
+use crate::{child, console, exit::BUG};
 
 /// From now on, such a call is told of.
 pub(super) fn report() -> io::Result<()> {
     register_signal_handler(libc::SIGSYS, handle).map_err(Into::into)
 }
 
-/// How the terminal is to be left where the process ends so.
-pub(crate) fn restore_terminal(before: &Termios) {
-    // Only one session has it, once.
-    TERMINAL.get_or_init(|| before.clone());
-}
-
 extern "C" fn handle(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    if let Some(before) = TERMINAL.get() {
-        tcsetattr(io::stdin(), OptionalActions::Now, before).ok();
-    }
+    console::restore_terminal();
     let number = child::refused_call(info);
     let mut line = Line::default();
     // What does not fit is left out.

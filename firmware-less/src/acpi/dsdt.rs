@@ -6,7 +6,7 @@ use acpi_tables::{
     aml::{Device, EISAName, IO, Interrupt, Name, Package, ResourceTemplate, Scope},
 };
 
-use super::{bytes, table};
+use super::{bytes, pci, table};
 use crate::machine::{Machine, RTC_IRQ, SERIAL_IRQ, SLEEP_TYPE_S5, port};
 
 /// The table of `machine`.
@@ -14,6 +14,9 @@ pub(super) fn dsdt(machine: &Machine) -> Vec<u8> {
     let mut devices = vec![serial(), pvpanic()];
     if machine.rtc() {
         devices.push(rtc());
+    }
+    if machine.has_pci() {
+        devices.extend([pci::host_bridge(), pci::board()]);
     }
     let mut body = bytes(&sleep_s5());
     body.extend(in_system_bus(&devices));

@@ -4,7 +4,7 @@ use acpi_tables::madt::{
     EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic,
 };
 
-use super::{OEM_ID, OEM_REVISION, OEM_TABLE_ID};
+use super::{OEM_ID, OEM_REVISION, OEM_TABLE_ID, low_32};
 use crate::machine::{IOAPIC, LAPIC, Machine};
 
 /// Every vCPU's local APIC and the one I/O APIC, whose GSIs count from 0.
@@ -20,12 +20,4 @@ pub(super) fn madt(machine: &Machine) -> MADT {
     }
     madt.add_structure(IoApic::new(0, low_32(IOAPIC.start()), 0));
     madt
-}
-
-const fn low_32(address: u64) -> u32 {
-    assert!(address <= u32::MAX as u64, "APICs lie below 4 GiB");
-    #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
-    {
-        address as u32
-    }
 }

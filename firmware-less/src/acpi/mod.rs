@@ -2,11 +2,14 @@
 //! there, and mandatory, since distribution kernels find vCPUs, interrupts,
 //! power-off and reset in no other way.
 //!
-//! RSDP → XSDT → { FADT → DSDT, MADT }, one file a table.
+//! RSDP → XSDT → { FADT → DSDT, MADT, MCFG }, one file a table. MCFG is there, and PCI
+//! in the DSDT, only where the machine has devices on PCI.
 
 mod dsdt;
 mod fadt;
 mod madt;
+mod mcfg;
+mod pci;
 mod rsdp;
 mod xsdt;
 
@@ -41,7 +44,11 @@ pub fn tables(machine: &Machine, area: GuestRange) -> Placement {
     let dsdt = writer.write(&dsdt::dsdt(machine));
     let fadt = writer.write(&bytes(&fadt::fadt(machine, dsdt)));
     let madt = writer.write(&bytes(&madt::madt(machine)));
-    let xsdt = writer.write(&bytes(&xsdt::xsdt(&[fadt, madt])));
+    let mut listed = vec![fadt, madt];
+    if machine.has_pci() {
+        listed.push(writer.write(&bytes(&mcfg::mcfg())));
+    }
+    let xsdt = writer.write(&bytes(&xsdt::xsdt(&listed)));
     writer.put(rsdp_at, bytes(&rsdp::rsdp(xsdt)));
     writer.placement()
 }
@@ -51,6 +58,15 @@ fn bytes(table: &dyn Aml) -> Vec<u8> {
     let mut bytes = Vec::new();
     table.to_aml_bytes(&mut bytes);
     bytes
+}
+
+/// An address or a length of what lies below 4 GiB.
+const fn low_32(address: u64) -> u32 {
+    assert!(address <= u32::MAX as u64, "the tables' addresses lie below 4 GiB");
+    #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
+    {
+        address as u32
+    }
 }
 
 /// A table with `body` behind a standard header, length and checksum right.
@@ -98,7 +114,11 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{layout, machine::Board};
+    use crate::{
+        layout,
+        machine::Board,
+        pci::{DEVICES_MAX, Kind},
+    };
 
     fn pieces(machine: &Machine) -> Vec<(u64, Vec<u8>)> {
         tables(machine, layout::ACPI)
@@ -164,6 +184,32 @@ mod tests {
     }
 
     #[test]
+    fn pci_is_told_of_where_there_are_devices_and_nowhere_else() {
+        let names = |machine: &Machine| {
+            let all = pieces(machine);
+            let dsdt = &all.iter().find(|(_, t)| t.starts_with(b"DSDT")).unwrap().1;
+            let has = |name: &[u8]| dsdt.windows(4).any(|word| word == name);
+            (has(b"PCI0"), has(b"MBRD"), all.iter().any(|(_, t)| t.starts_with(b"MCFG")))
+        };
+        assert_eq!(names(&machine()), (false, false, false));
+        let with_disk = machine().with_devices(vec![Kind::Disk]).unwrap();
+        assert_eq!(names(&with_disk), (true, true, true));
+    }
+
+    #[test]
+    fn the_mcfg_says_where_the_map_has_ecam() {
+        let machine = machine().with_devices(vec![Kind::Disk]).unwrap();
+        let all = pieces(&machine);
+        let mcfg = &all.iter().find(|(_, t)| t.starts_with(b"MCFG")).unwrap().1;
+        assert_eq!(u64_at(mcfg, 44), 0xb000_0000);
+        // Segment 0, buses 0 to 255.
+        assert_eq!(mcfg[52..56], [0, 0, 0, 255]);
+        assert_eq!(mcfg.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
+        let xsdt = &all.iter().find(|(_, t)| t.starts_with(b"XSDT")).unwrap().1;
+        assert_eq!(table_at(&machine, u64_at(xsdt, 52))[..4], *b"MCFG");
+    }
+
+    #[test]
     fn no_cmos_rtc_is_said_exactly_where_there_is_none() {
         let boot_arch = |machine: &Machine| {
             let all = pieces(machine);
@@ -188,6 +234,7 @@ mod tests {
     #[test]
     fn the_largest_machine_s_tables_fit_their_area() {
         let machine = Machine::new(1 << 30, 254).unwrap().with_board(Board::Q35);
+        let machine = machine.with_devices(vec![Kind::Disk; DEVICES_MAX]).unwrap();
         let placement = tables(&machine, layout::ACPI);
         assert!(layout::ACPI.contains(placement.range), "{}", placement.range);
     }

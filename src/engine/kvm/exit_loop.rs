@@ -66,11 +66,14 @@ pub(super) fn run(
                 count(&mut exits.pio_in);
                 devices.read(port, data);
             }
-            Ok(VcpuExit::MmioRead(_, data)) => {
+            Ok(VcpuExit::MmioRead(address, data)) => {
                 count(&mut exits.mmio_read);
-                data.fill(0xff);
+                devices.read_memory(address, data);
             }
-            Ok(VcpuExit::MmioWrite(..)) => count(&mut exits.mmio_write),
+            Ok(VcpuExit::MmioWrite(address, data)) => {
+                count(&mut exits.mmio_write);
+                devices.write_memory(address, data);
+            }
             Ok(VcpuExit::Intr) => {
                 count(&mut exits.interrupted);
                 samples.note(id, vcpu);

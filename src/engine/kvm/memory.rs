@@ -1,5 +1,7 @@
 //! Guest RAM.
 
+use std::sync::Arc;
+
 use firmware_less::{
     machine::Machine,
     range::{GuestRange, index},
@@ -18,14 +20,16 @@ const READ_AT_ONCE: usize = 64 << 10;
 /// Guest RAM: anonymous memory that reads as zero until somebody writes it.
 ///
 /// Needs no KVM, so it can be filled while the VM is still being made.
-#[derive(Debug)]
+///
+/// A clone is the same memory, which stays as long as there is one.
+#[derive(Clone, Debug)]
 pub struct GuestMemory {
-    banks: Vec<Bank>,
+    banks: Arc<[Bank]>,
 }
 
 /// One range of RAM, within a mapping that is larger by what aligns it.
 #[derive(Debug)]
-pub(super) struct Bank {
+pub struct Bank {
     range: GuestRange,
     mapping: MmapRegion,
     skip: usize,
@@ -84,7 +88,7 @@ impl Bank {
         self.slice(self.range).unwrap_or_else(|| unreachable!("the mapping holds the bank"))
     }
 
-    fn slice(&self, range: GuestRange) -> Option<VolatileSlice<'_>> {
+    pub(super) fn slice(&self, range: GuestRange) -> Option<VolatileSlice<'_>> {
         let offset = range.start().checked_sub(self.range.start())?;
         let inside = self.range.contains(range);
         let skip = self.skip.checked_add(index(offset))?;

@@ -23,12 +23,14 @@ mod exit_reason;
 mod last_write;
 mod load;
 mod memory;
+mod regions;
 mod run;
 mod samples;
 mod self_test;
 mod support;
 mod vcpu;
 mod vm;
+mod wiring;
 
 pub use memory::GuestMemory;
 pub use run::LoadedVm;
@@ -111,6 +113,9 @@ pub enum Error {
         /// Where it was to end at the earliest.
         wanted: u64,
     },
+    /// No files for devices on PCI.
+    #[error("can't make the devices")]
+    Devices(#[source] io::Error),
     /// No eventfd for an interrupt line.
     #[error("can't create an eventfd")]
     EventFd(#[source] io::Error),

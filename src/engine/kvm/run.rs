@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
@@ -23,9 +23,14 @@ use super::{
     samples::Samples,
     vcpu::Vcpu,
     vm::{self, Vm},
+    wiring::KvmWiring,
 };
 use crate::{
-    devices::Devices,
+    devices::{
+        Devices,
+        pci::{Bus, Wiring},
+        virtio::Device,
+    },
     engine::Kind,
     outcome::{CrashReport, End, Exits, Outcome},
     sandbox::{Sandbox, Thread, narrow},
@@ -41,6 +46,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 pub struct LoadedVm<'m> {
     vm: Vm<'m>,
     plan: &'m BootPlan,
+    bus: Option<Bus>,
 }
 
 impl<'m> Vm<'m> {
@@ -56,11 +62,21 @@ impl<'m> Vm<'m> {
             first.set_registers(state)?;
             first.set_local_apic(&state.local_apic)?;
         }
-        Ok(LoadedVm { vm: self, plan })
+        Ok(LoadedVm { vm: self, plan, bus: None })
     }
 }
 
 impl LoadedVm<'_> {
+    /// Puts `devices` on a PCI bus, each in the next slot, as the plan's machine has them.
+    pub fn attach(mut self, devices: Vec<Box<dyn Device>>) -> Result<Self, Error> {
+        if !devices.is_empty() {
+            let wiring: Arc<dyn Wiring> = Arc::new(KvmWiring::new(Arc::clone(&self.vm.fd)));
+            let bus = Bus::new(devices, self.vm.memory, &wiring).map_err(Error::Devices)?;
+            self.bus = Some(bus);
+        }
+        Ok(self)
+    }
+
     /// Gives `see` the bytes of guest memory at `range`, in order.
     pub fn read_memory(&self, range: GuestRange, see: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         self.vm.memory.read_memory(range, see)
@@ -69,8 +85,8 @@ impl LoadedVm<'_> {
     /// Runs the guest until the session is over.
     pub fn run(self, session: &Session, sandbox: &Sandbox) -> Result<Outcome, Error> {
         register_signal_handler(SIGRTMIN(), do_nothing).map_err(Error::SignalHandler)?;
-        let Self { vm, plan } = self;
-        let devices = Devices::new(vm.serial_interrupt);
+        let Self { vm, plan, bus } = self;
+        let devices = Devices::new(vm.serial_interrupt).with_bus(bus);
         session.attach_input(devices.serial());
         sandbox.confine(Kind::Kvm);
         let guest = Guest {

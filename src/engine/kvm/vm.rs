@@ -1,7 +1,7 @@
 //! A VM and the memory it sees. All unsafe code of the program is in this file.
 #![expect(unsafe_code, reason = "shows memory to KVM and reads what KVM left there")]
 
-use std::{fs::File, io, os::fd::AsRawFd as _};
+use std::{fs::File, io, os::fd::AsRawFd as _, sync::Arc};
 
 use firmware_less::{
     machine::{KVM_TSS, Machine, SERIAL_IRQ},
@@ -71,7 +71,7 @@ fn create_vm(kvm: &Kvm) -> Result<VmFd, Error> {
 /// A VM with memory, interrupt controllers and vCPUs, not told yet where to begin.
 #[derive(Debug)]
 pub struct Vm<'m> {
-    fd: VmFd,
+    pub(super) fd: Arc<VmFd>,
     pub(super) vcpus: Vec<Vcpu<'m>>,
     pub(super) serial_interrupt: EventFd,
     pub(super) memory: &'m GuestMemory,
@@ -96,7 +96,7 @@ impl<'m> Vm<'m> {
                 Ok(vcpu)
             })
             .collect::<Result<_, Error>>()?;
-        Ok(Self { fd: bare.fd, vcpus, serial_interrupt, memory })
+        Ok(Self { fd: Arc::new(bare.fd), vcpus, serial_interrupt, memory })
     }
 
     /// Masks the lines of both 8259s that have their bit set in `mask`.

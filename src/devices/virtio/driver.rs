@@ -1,0 +1,93 @@
+//! What a device sees of the driver that uses it.
+
+use std::{io, os::fd::AsRawFd};
+
+use vmm_sys_util::{
+    epoll::{ControlOperation, Epoll, EpollEvent, EventSet},
+    eventfd::EventFd,
+};
+
+use super::queue::Queue;
+use crate::engine::kvm::GuestMemory;
+
+/// A driver that is ready, for the time until it resets the device.
+#[derive(Debug)]
+pub struct Driver {
+    /// Guest memory, all of it.
+    pub memory: GuestMemory,
+    /// The features that were agreed upon.
+    pub features: u64,
+    /// The queues, as many as the device has, whether the driver uses them or not.
+    pub queues: Vec<Queue>,
+    stop: EventFd,
+    watched: Epoll,
+}
+
+/// What [`Driver::wait`] waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// The device is to stop: it was reset, or the run is over.
+    Stop,
+    /// A bell was rung, or a file that is watched is ready, or both: look at all.
+    Work,
+}
+
+/// What the stop's events are told by.
+const STOP: u64 = 1;
+/// As many events as are asked for at a time.
+const EVENTS: usize = 8;
+
+impl Driver {
+    pub(super) fn new(
+        memory: GuestMemory,
+        features: u64,
+        queues: Vec<Queue>,
+        stop: EventFd,
+    ) -> io::Result<Self> {
+        let driver = Self { memory, features, queues, stop, watched: Epoll::new()? };
+        driver.add(&driver.stop, STOP)?;
+        for queue in driver.queues.iter().filter(|queue| queue.is_used()) {
+            driver.watch(&queue.bell)?;
+        }
+        Ok(driver)
+    }
+
+    /// From now on [`Driver::wait`] waits for `file` to be readable too; it says so as long
+    /// as it is.
+    pub fn watch(&self, file: &dyn AsRawFd) -> io::Result<()> {
+        self.add(file, 0)
+    }
+
+    /// Undoes [`Driver::watch`].
+    pub fn unwatch(&self, file: &dyn AsRawFd) -> io::Result<()> {
+        let nothing = EpollEvent::default();
+        self.watched.ctl(ControlOperation::Delete, file.as_raw_fd(), nothing)
+    }
+
+    /// Waits for a bell, for a file that is watched, or for the end.
+    #[must_use]
+    pub fn wait(&self) -> Ready {
+        let mut events = [EpollEvent::default(); EVENTS];
+        // An interrupted wait is only a short one.
+        let count = self.watched.wait(-1, &mut events).unwrap_or(0);
+        if events.iter().take(count).any(|event| event.data() == STOP) {
+            return Ready::Stop;
+        }
+        for queue in &self.queues {
+            // Non-blocking: fails where it was not rung.
+            drop(queue.bell.read());
+        }
+        Ready::Work
+    }
+
+    /// What can be read once the device is to stop.
+    #[must_use]
+    pub fn stop(&self) -> &EventFd {
+        &self.stop
+    }
+
+    fn add(&self, file: &dyn AsRawFd, data: u64) -> io::Result<()> {
+        let event = EpollEvent::new(EventSet::IN, data);
+        self.watched.ctl(ControlOperation::Add, file.as_raw_fd(), event)
+    }
+}

@@ -1,0 +1,186 @@
+//! A virtqueue in use: split, as virtio 1.2, 2.7 has it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use thiserror::Error;
+use virtio_queue::{DescriptorChain, Queue as Ring, QueueOwnedT as _, QueueT as _, desc::split};
+use vm_memory::{GuestMemory as _, Permissions, VolatileSlice};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::engine::kvm::GuestMemory;
+
+/// ISR status: a queue was used. Virtio 1.2, 4.1.4.5.
+pub(super) const ISR_QUEUE: u8 = 1 << 0;
+/// ISR status: the configuration changed.
+pub(super) const ISR_CONFIG: u8 = 1 << 1;
+
+/// The driver broke the rules of a queue, so that nothing more can be read from it.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the driver broke a virtqueue")]
+pub struct Broken;
+
+/// How the guest is told of something.
+#[derive(Debug)]
+pub(super) struct Interrupt {
+    /// The vector's eventfd; none where the driver chose no vector.
+    pub(super) signal: Option<EventFd>,
+    pub(super) isr: Arc<AtomicU8>,
+    pub(super) bit: u8,
+}
+
+impl Interrupt {
+    pub(super) fn raise(&self) {
+        match &self.signal {
+            // It fails only where the counter is full: it is signalled then.
+            Some(signal) => drop(signal.write(1)),
+            None => drop(self.isr.fetch_or(self.bit, Ordering::SeqCst)),
+        }
+    }
+}
+
+/// A virtqueue as its device sees it.
+#[derive(Debug)]
+pub struct Queue {
+    pub(super) ring: Ring,
+    pub(super) memory: GuestMemory,
+    pub(super) bell: EventFd,
+    pub(super) interrupt: Interrupt,
+}
+
+/// A request: buffers in guest memory, in order.
+#[derive(Debug)]
+pub struct Chain<'q> {
+    head: u16,
+    memory: &'q GuestMemory,
+    descriptors: DescriptorChain<&'q GuestMemory>,
+}
+
+impl Queue {
+    /// A queue in use, or one that is not; nothing where its rings are not in guest memory.
+    pub(super) fn new(
+        ring: Ring,
+        memory: GuestMemory,
+        bell: EventFd,
+        interrupt: Interrupt,
+    ) -> Option<Self> {
+        let is_sound = !ring.ready() || ring.is_valid(&memory);
+        is_sound.then_some(Self { ring, memory, bell, interrupt })
+    }
+
+    /// Whether the driver uses it.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.ring.ready()
+    }
+
+    /// What is signalled when the driver has made something available.
+    #[must_use]
+    pub fn bell(&self) -> &EventFd {
+        &self.bell
+    }
+
+    /// What to signal so that the driver looks at the queue: for a device that is served
+    /// elsewhere, as vhost's are. None where the driver polls.
+    #[must_use]
+    pub fn interrupt(&self) -> Option<&EventFd> {
+        self.interrupt.signal.as_ref()
+    }
+
+    /// Where its rings are, and how large it is; they lie in guest memory wholly.
+    #[must_use]
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// The next request, if there is one. Its head goes to [`Queue::used`].
+    pub fn take(&mut self) -> Result<Option<Chain<'_>>, Broken> {
+        if !self.is_used() {
+            return Ok(None);
+        }
+        let memory = &self.memory;
+        let mut available = self.ring.iter(memory).map_err(|_broken| Broken)?;
+        let chain = available.next();
+        Ok(chain.map(|descriptors| Chain { head: descriptors.head_index(), memory, descriptors }))
+    }
+
+    /// Gives the request with that head back, with `written` bytes in its writable buffers.
+    pub fn used(&mut self, head: u16, written: u32) -> Result<(), Broken> {
+        self.ring.add_used(&self.memory, head, written).map_err(|_broken| Broken)
+    }
+
+    /// Interrupts the guest if it wants to know of what was used since the last time.
+    pub fn tell(&mut self) -> Result<(), Broken> {
+        if self.ring.needs_notification(&self.memory).map_err(|_broken| Broken)? {
+            self.interrupt.raise();
+        }
+        Ok(())
+    }
+
+    /// Asks for the bell to be rung at the next request; whether there is one already, that
+    /// it may not be rung for.
+    pub fn listen(&mut self) -> Result<bool, Broken> {
+        if !self.is_used() {
+            return Ok(false);
+        }
+        self.ring.enable_notification(&self.memory).map_err(|_broken| Broken)
+    }
+
+    /// Says that the bell need not be rung: requests are looked for as it is.
+    pub fn do_not_disturb(&mut self) -> Result<(), Broken> {
+        if !self.is_used() {
+            return Ok(());
+        }
+        self.ring.disable_notification(&self.memory).map_err(|_broken| Broken)
+    }
+}
+
+impl<'q> Chain<'q> {
+    /// Its number, to give it back by.
+    #[must_use]
+    pub fn head(&self) -> u16 {
+        self.head
+    }
+
+    /// Its buffers: those to read from, then those to write to. Nothing where one is not
+    /// wholly in guest memory, or where one to read from comes late.
+    #[must_use]
+    pub fn buffers(self) -> Option<Buffers<'q>> {
+        let mut buffers = Buffers::default();
+        for descriptor in self.descriptors {
+            let writable = descriptor.is_write_only();
+            if !writable && !buffers.writable.is_empty() {
+                return None;
+            }
+            let wanted = if writable { Permissions::Write } else { Permissions::Read };
+            let to = if writable { &mut buffers.writable } else { &mut buffers.readable };
+            push(self.memory, &descriptor, wanted, to)?;
+        }
+        Some(buffers)
+    }
+}
+
+fn push<'q>(
+    memory: &'q GuestMemory,
+    descriptor: &split::Descriptor,
+    wanted: Permissions,
+    to: &mut Vec<VolatileSlice<'q>>,
+) -> Option<()> {
+    let len = usize::try_from(descriptor.len()).ok()?;
+    for slice in memory.get_slices(descriptor.addr(), len, wanted).ok()? {
+        to.push(slice.ok()?);
+    }
+    Some(())
+}
+
+/// Buffers of a request. They lie in guest memory, where the guest may change them at any
+/// time: read what decides something once.
+#[derive(Debug, Default)]
+pub struct Buffers<'q> {
+    /// What the driver sends.
+    pub readable: Vec<VolatileSlice<'q>>,
+    /// Where the device answers.
+    pub writable: Vec<VolatileSlice<'q>>,
+}
