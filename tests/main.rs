@@ -63,6 +63,8 @@ mod readings;
 mod sandbox;
 /// Many VMs at once.
 mod side_by_side;
+/// What SECURITY.md promises.
+mod security;
 /// The verdicts of `ukivm smoke`.
 mod smoke;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
