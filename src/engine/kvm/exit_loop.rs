@@ -42,7 +42,8 @@ pub(super) fn run(
     exits: &mut Exits,
 ) -> Option<Cause> {
     let Guest { devices, session, stopping, samples, last_write, memory } = guest;
-    let mut lacks_memory = memory.was_withheld(); // A second EFAULT says something else.
+    // A second EFAULT is for another reason.
+    let mut lacks_memory = memory.was_withheld();
     let mut entering = id == 0;
     if entering {
         session.mark(Milestone::FirstEntry);
@@ -69,14 +70,8 @@ pub(super) fn run(
                 count(&mut exits.pio_in);
                 devices.read(port, data);
             }
-            Ok(VcpuExit::MmioRead(address, data)) => {
-                count(&mut exits.mmio_read);
-                read_memory(guest, address, data);
-            }
-            Ok(VcpuExit::MmioWrite(address, data)) => {
-                count(&mut exits.mmio_write);
-                write_memory(guest, address, data);
-            }
+            Ok(VcpuExit::MmioRead(address, data)) => read_memory(guest, exits, address, data),
+            Ok(VcpuExit::MmioWrite(address, data)) => write_memory(guest, exits, address, data),
             Ok(VcpuExit::Intr) => {
                 count(&mut exits.interrupted);
                 samples.note(id, vcpu);
@@ -105,14 +100,16 @@ pub(super) fn run(
     None
 }
 
-fn read_memory(guest: &Guest<'_>, address: u64, data: &mut [u8]) {
+fn read_memory(guest: &Guest<'_>, exits: &mut Exits, address: u64, data: &mut [u8]) {
+    count(&mut exits.mmio_read);
     match emulated(guest, address, data.len()) {
         Some(memory) => drop(memory.copy_to(data)),
         None => guest.devices.read_memory(address, data),
     }
 }
 
-fn write_memory(guest: &Guest<'_>, address: u64, data: &[u8]) {
+fn write_memory(guest: &Guest<'_>, exits: &mut Exits, address: u64, data: &[u8]) {
+    count(&mut exits.mmio_write);
     match emulated(guest, address, data.len()) {
         Some(memory) => memory.copy_from(data),
         None => guest.devices.write_memory(address, data),

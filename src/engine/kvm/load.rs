@@ -1,29 +1,26 @@
 //! How a plan gets into guest memory.
 
 use std::{
-    io,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
 use firmware_less::{
     kernel::Image,
-    plan::{BootPlan, Content, FileId, FileSlice},
-    range::{GuestRange, align_down, align_up, index},
+    plan::BootPlan,
+    range::{GuestRange, align_down, align_up},
 };
 use rustix::thread::sched_getaffinity;
 use vm_memory::{Le32, Le64, VolatileMemory as _, VolatileSlice};
 
 use super::{
-    Error, join,
-    memory::{GuestMemory, Withheld, skip},
-    vm,
+    Error,
+    chunk::{CHUNK, Chunk},
+    join,
+    memory::{GuestMemory, Withheld},
 };
-use crate::files::{Files, OpenFile};
+use crate::files::Files;
 
-/// How much of a file one thread reads before it looks for more: whole huge
-/// pages, so that no two threads clear the same one.
-const CHUNK: u64 = 4 << 20;
 /// The name of what may come later.
 const INITRD: &str = "initrd";
 
@@ -153,84 +150,6 @@ impl Image for InGuest<'_> {
     }
 }
 
-/// A part of what is placed, and where it goes. Small enough for several threads to
-/// share a file.
-#[derive(Debug)]
-struct Chunk<'a> {
-    range: GuestRange,
-    source: Source<'a>,
-}
-
-#[derive(Debug)]
-enum Source<'a> {
-    Bytes(&'a [u8]),
-    File {
-        file: FileId,
-        offset: u64,
-        /// Where what is read of the file ends, beyond this chunk.
-        end: u64,
-    },
-}
-
-impl<'a> Chunk<'a> {
-    /// All of `content`, which goes to `range`.
-    fn all_of(range: GuestRange, content: &'a Content) -> impl Iterator<Item = Self> {
-        let first = align_down(range.start(), CHUNK);
-        (first..range.end()).step_by(index(CHUNK)).filter_map(move |base| {
-            let part = GuestRange::new(base, CHUNK)?.intersection(range)?;
-            let skipped = part.start().saturating_sub(range.start());
-            let source = match content {
-                Content::Bytes(bytes) => {
-                    let rest = bytes.get(index(skipped)..)?;
-                    Source::Bytes(rest.get(..index(part.len()))?)
-                }
-                Content::File(FileSlice { file, range }) => {
-                    let offset = range.offset().saturating_add(skipped);
-                    Source::File { file: *file, offset, end: range.end() }
-                }
-            };
-            Some(Self { range: part, source })
-        })
-    }
-
-    fn read(&self, into: &VolatileSlice<'_>, files: &Files) -> Result<(), Error> {
-        match self.source {
-            Source::Bytes(bytes) => into.copy_from(bytes),
-            Source::File { file, offset, end } => {
-                let file = files.get(file).ok_or(Error::NoSuchFile { file })?;
-                read_file(file, offset, end, into)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Fills `into` from `offset` in `file`, of which all up to `end` is wanted.
-fn read_file(
-    file: &OpenFile,
-    mut offset: u64,
-    end: u64,
-    into: &VolatileSlice<'_>,
-) -> Result<(), Error> {
-    let path = || file.path.clone();
-    let mut rest = skip(into, 0);
-    while !rest.is_empty() {
-        match vm::pread(&file.file, offset, &rest) {
-            Ok(0) => {
-                let found = file.file.metadata().map_or(offset, |metadata| metadata.len());
-                return Err(Error::ShortRead { path: path(), found, wanted: end });
-            }
-            Ok(read) => {
-                rest = skip(&rest, read);
-                offset = offset.saturating_add(read as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(Error::Read { path: path(), offset, source }),
-        }
-    }
-    Ok(())
-}
-
 /// How many threads are to read so many chunks, beside `busy` others. A second one
 /// makes loading 1.6 times as fast: most of the time goes into clearing and filling
 /// fresh pages.
@@ -247,12 +166,12 @@ mod tests {
     use firmware_less::{
         e820::MemoryMap,
         machine::Machine,
-        plan::{Piece, Placement},
-        range::FileRange,
+        plan::{Content, FileId, FileSlice, Piece, Placement},
+        range::{FileRange, index},
     };
 
     use super::*;
-    use crate::engine::kvm::self_test;
+    use crate::{engine::kvm::self_test, files::OpenFile};
 
     const MIB: u64 = 1 << 20;
 
@@ -328,26 +247,5 @@ mod tests {
         files.push(OpenFile { path: "dir.efi".into(), file, len: 0x1000 });
         let error = memory.load(&plan, &files).unwrap_err();
         assert_eq!(error.to_string(), "dir.efi: can't read at offset 0x0");
-    }
-
-    #[test]
-    fn chunks_cover_a_slice_once_and_end_where_huge_pages_do() {
-        let slice =
-            FileSlice { file: FileId::UKI, range: FileRange::new(0x400, 3 * CHUNK).unwrap() };
-        let range = GuestRange::new(CHUNK / 2, 3 * CHUNK).unwrap();
-        let chunks: Vec<_> = Chunk::all_of(range, slice).collect();
-        let bounds: Vec<_> = chunks
-            .iter()
-            .map(|chunk| (chunk.range.start(), chunk.range.len(), chunk.offset))
-            .collect();
-        assert_eq!(
-            bounds,
-            [
-                (CHUNK / 2, CHUNK / 2, 0x400),
-                (CHUNK, CHUNK, 0x400 + CHUNK / 2),
-                (2 * CHUNK, CHUNK, 0x400 + CHUNK * 3 / 2),
-                (3 * CHUNK, CHUNK / 2, 0x400 + CHUNK * 5 / 2),
-            ]
-        );
     }
 }

@@ -19,6 +19,7 @@ use kvm_ioctls::Kvm;
 use thiserror::Error;
 use vmm_sys_util::errno;
 
+mod chunk;
 mod cpuid;
 mod crash;
 mod exit_loop;
