@@ -5,13 +5,13 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     acceptance::Refusal,
     handoff::kexec,
-    inspection, machine, plan,
+    inspection, machine, plan, smbios,
     uki::{self, Reading, addon, authenticode, handed, pcr11, pcrsig},
 };
 use thiserror::Error;
 
 use crate::{
-    engine, exit, files,
+    credentials, engine, exit, files,
     outcome::Signal,
     probe, symbols,
     verdict::lists,
@@ -134,6 +134,24 @@ pub enum Error {
         #[source]
         source: handed::CredentialError,
     },
+    /// A file holds nothing that the system could be told.
+    #[error("{}", path.display())]
+    System {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: credentials::Unusable,
+    },
+    /// Two values for one credential.
+    #[error("the credential {id} is set twice")]
+    CredentialTwice {
+        /// Its name.
+        id: String,
+    },
+    /// There is more to tell than there is room.
+    #[error("the system can't be told all that")]
+    Smbios(#[source] smbios::TooLarge),
     /// A file can't even be described.
     #[error("{}", path.display())]
     Inspect {
@@ -251,6 +269,12 @@ pub enum Error {
          addresses itself"
     )]
     KaslrIsTheKernels,
+    /// An initrd that is to be another than kexec would hand over.
+    #[error(
+        "--unpack-initrd is for --handoff direct: kexec hands an initrd over as it is, and the \
+         kernel unpacks it"
+    )]
+    PackedForKexec,
     /// The plan contradicts itself.
     #[error("{}: no plan", path.display())]
     Plan {
@@ -334,6 +358,8 @@ impl Error {
             | Self::Handed { .. }
             | Self::Addon { .. }
             | Self::Credential { .. }
+            | Self::System { .. }
+            | Self::Smbios(_)
             | Self::Measure { .. }
             | Self::Inspect { .. }
             | Self::NoSection { .. }
@@ -345,7 +371,9 @@ impl Error {
             | Self::Probe { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
+            | Self::CredentialTwice { .. }
             | Self::KaslrIsTheKernels
+            | Self::PackedForKexec
             | Self::SameFile { .. }
             | Self::FolderInUse { .. }
             | Self::BinaryToTerminal { .. }
@@ -367,6 +395,7 @@ impl Error {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
             }
+            Self::PackedForKexec => Some("add --handoff direct".into()),
             Self::KaslrIsTheKernels => {
                 Some("add --handoff direct, or nokaslr to the command line".into())
             }
@@ -381,6 +410,11 @@ impl Error {
                 Some("give --verify the certificate of the signer, or of who vouches for it".into())
             }
             Self::Engine(error) => error.hint(),
+            Self::Smbios(_) => Some(
+                "put what is long into a file of the initrd, with --initrd, or encrypt it and give \
+                 it to --extra-credential"
+                    .into(),
+            ),
             Self::FolderInUse { .. } => Some("remove it, or name another".into()),
             Self::BinaryToTerminal { .. } => Some("name a file with -o".into()),
             _ => None,

@@ -61,11 +61,14 @@
 
 pub mod addons;
 pub mod bench;
+pub mod bug;
+mod cache;
 mod child;
 pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod content;
+pub mod credentials;
 pub mod devices;
 pub mod digest;
 pub mod engine;
@@ -73,7 +76,6 @@ pub mod error;
 pub mod exit;
 pub mod files;
 pub mod job;
-mod kernel_cache;
 pub mod messages;
 pub mod news;
 pub mod outcome;

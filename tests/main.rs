@@ -20,6 +20,8 @@ mod boot;
 mod cli;
 /// `ukivm bench --count`, to the instruction.
 mod count;
+/// Credentials, and options that are some.
+mod credentials;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.
@@ -57,6 +59,8 @@ mod plan;
 mod probe;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
+/// Many VMs at once.
+mod side_by_side;
 /// The verdicts of `ukivm smoke`.
 mod smoke;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
@@ -69,5 +73,7 @@ mod tcg;
 mod terminal;
 /// What ukify says of a UKI, and what ukivm says of it.
 mod ukify;
+/// `--unpack-initrd`.
+mod unpack_initrd;
 /// Whom a UKI must come from, and what follows from that.
 mod verify;

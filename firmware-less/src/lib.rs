@@ -14,6 +14,7 @@ pub mod cpu_state;
 pub mod e820;
 pub mod file_format;
 pub mod handoff;
+pub mod initrd;
 pub mod inspection;
 pub mod kernel;
 pub mod layout;
@@ -24,6 +25,7 @@ pub mod plan;
 pub mod range;
 pub mod read_at;
 pub mod reset_vector;
+pub mod smbios;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod uki;
