@@ -32,6 +32,8 @@ mod dump;
 mod faults;
 /// The same UKIs by firmware and systemd-stub, and without.
 mod firmware;
+/// SIGTERM and the power button.
+mod grace;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
 /// One kernel by every hand-off.
