@@ -12,7 +12,7 @@ mod verify;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
@@ -38,7 +38,7 @@ pub const STANDARD_OUTPUT: &str = "-";
 /// The kernel, initrd and command line are taken out of the UKI, placed in guest memory as
 /// kexec_file_load(2) would, and the kernel is entered at its 64-bit entry point.
 #[derive(Debug, Parser)]
-#[command(name = "ukivm", version, styles = Styles::plain())]
+#[command(name = "ukivm", version)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -61,6 +61,7 @@
 
 pub mod addons;
 pub mod bench;
+pub mod bug;
 mod cache;
 mod child;
 pub mod cli;

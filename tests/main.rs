@@ -61,6 +61,8 @@ mod plan;
 mod probe;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
+/// Many VMs at once.
+mod side_by_side;
 /// The verdicts of `ukivm smoke`.
 mod smoke;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
