@@ -22,6 +22,8 @@ mod cli;
 mod count;
 /// Credentials, and options that are some.
 mod credentials;
+/// Debian with systemd.
+mod debian;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.
