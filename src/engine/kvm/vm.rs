@@ -4,7 +4,7 @@
 use std::{fs::File, io, os::fd::AsRawFd as _, sync::Arc};
 
 use firmware_less::{
-    machine::{KVM_TSS, Machine, SERIAL_IRQ},
+    machine::{KVM_TSS, Machine, POWER_BUTTON_IRQ, SERIAL_IRQ},
     range::{PAGE, index},
 };
 use kvm_bindings::{
@@ -77,6 +77,7 @@ pub struct Vm<'m> {
     pub(super) fd: Arc<VmFd>,
     pub(super) vcpus: Vec<Vcpu<'m>>,
     pub(super) serial_interrupt: EventFd,
+    pub(super) power_button: Option<EventFd>,
     pub(super) memory: &'m GuestMemory,
 }
 
@@ -86,7 +87,10 @@ impl<'m> Vm<'m> {
     pub fn create(machine: &Machine, memory: &'m GuestMemory) -> Result<Self, Error> {
         let kvm = super::open()?;
         let bare = BareVm::create(&kvm, memory)?;
-        let serial_interrupt = connect_interrupts(&bare.fd)?;
+        connect_interrupts(&bare.fd)?;
+        let serial_interrupt = interrupt_line(&bare.fd, SERIAL_IRQ)?;
+        let button = || interrupt_line(&bare.fd, POWER_BUTTON_IRQ);
+        let power_button = machine.has_power_button().then(button).transpose()?;
         let supported = cpuid::Supported::by(&kvm, machine)?;
         let deadline_timer = bare.fd.check_extension(Cap::TscDeadlineTimer);
         let vcpus = (0..machine.cpus())
@@ -99,7 +103,7 @@ impl<'m> Vm<'m> {
                 Ok(vcpu)
             })
             .collect::<Result<_, Error>>()?;
-        Ok(Self { fd: Arc::new(bare.fd), vcpus, serial_interrupt, memory })
+        Ok(Self { fd: Arc::new(bare.fd), vcpus, serial_interrupt, power_button, memory })
     }
 
     /// Masks the lines of both 8259s that have their bit set in `mask`.
@@ -114,14 +118,18 @@ impl<'m> Vm<'m> {
     }
 }
 
-/// Gives the VM its APICs and gives back the serial port's interrupt line.
-fn connect_interrupts(vm: &VmFd) -> Result<EventFd, Error> {
+/// Gives the VM its APICs.
+fn connect_interrupts(vm: &VmFd) -> Result<(), Error> {
     vm.set_identity_map_address(KVM_TSS.start()).map_err(during("KVM_SET_IDENTITY_MAP_ADDR"))?;
     let tss = KVM_TSS.start().saturating_add(PAGE);
     vm.set_tss_address(index(tss)).map_err(during("KVM_SET_TSS_ADDR"))?;
-    vm.create_irq_chip().map_err(during("KVM_CREATE_IRQCHIP"))?;
+    vm.create_irq_chip().map_err(during("KVM_CREATE_IRQCHIP"))
+}
+
+/// An interrupt line of the VM: the one of that number.
+fn interrupt_line(vm: &VmFd, gsi: u32) -> Result<EventFd, Error> {
     let line = devices::interrupt_line().map_err(Error::EventFd)?;
-    vm.register_irqfd(&line, SERIAL_IRQ).map_err(during("KVM_IRQFD"))?;
+    vm.register_irqfd(&line, gsi).map_err(during("KVM_IRQFD"))?;
     Ok(line)
 }
 
