@@ -1,6 +1,7 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
 mod bench;
+mod devices;
 mod handed;
 mod handoff;
 mod inspect;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
 use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
+pub use devices::{DeviceOptions, DiskError, DiskOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
@@ -122,6 +124,10 @@ pub struct JobOptions {
     /// Profile, addons, credentials, console.
     #[command(flatten)]
     pub handed: HandedOptions,
+
+    /// What else the machine has.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
 
     /// Whom it must come from.
     #[command(flatten)]

@@ -11,7 +11,7 @@ use firmware_less::{
 use thiserror::Error;
 
 use crate::{
-    engine, exit, files,
+    attached, engine, exit, files,
     outcome::Signal,
     probe, symbols,
     verdict::lists,
@@ -29,6 +29,15 @@ pub enum Error {
         /// Why not.
         #[source]
         source: files::Error,
+    },
+    /// A disk can't be had.
+    #[error("{}", path.display())]
+    Disk {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: attached::Error,
     },
     /// Reading a file failed.
     #[error("{}: reading it failed", path.display())]
@@ -321,6 +330,7 @@ impl Error {
                 ..
             }
             | Self::Pcrsig { source: pcrsig::Error::Read { .. }, .. }
+            | Self::Disk { source: attached::Error::Open { .. }, .. }
             | Self::Trust { source: TrustError::NoDigest, .. } => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
             Self::Verify { source, .. } if verify::is_io(source) => exit::IO,
@@ -332,6 +342,13 @@ impl Error {
             | Self::Trust { .. }
             | Self::Uki { .. }
             | Self::Handed { .. }
+            | Self::Disk {
+                source:
+                    attached::Error::NotRegular { .. }
+                    | attached::Error::Empty
+                    | attached::Error::NotSectors { .. },
+                ..
+            }
             | Self::Addon { .. }
             | Self::Credential { .. }
             | Self::Measure { .. }
@@ -345,6 +362,7 @@ impl Error {
             | Self::Probe { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
+            | Self::Disk { .. }
             | Self::KaslrIsTheKernels
             | Self::SameFile { .. }
             | Self::FolderInUse { .. }
@@ -366,6 +384,11 @@ impl Error {
         match self {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
+            }
+            Self::Disk { source: attached::Error::Open { for_writing: true, source }, .. }
+                if source.kind() != io::ErrorKind::NotFound =>
+            {
+                Some("with ,ro the guest can't write to it, with ,ephemeral what it writes is dropped".into())
             }
             Self::KaslrIsTheKernels => {
                 Some("add --handoff direct, or nokaslr to the command line".into())

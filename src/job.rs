@@ -29,6 +29,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::{
     addons::{folder, in_folder},
+    attached::{self, Attached},
     cli::{HandoffOption, JobOptions, KaslrOption},
     digest::{self, Digest},
     error::Error,
@@ -56,6 +57,8 @@ pub struct Job {
     pub kexec: kexec::Options,
     /// For a kernel that is to be entered directly.
     pub direct: Option<Directly>,
+    /// What the machine has on PCI.
+    pub attached: Attached,
 }
 
 /// How a kernel is to be entered directly.
@@ -100,6 +103,7 @@ impl Job {
             credentials: credentials(options)?,
             enforced: files.trust.is_some(),
         };
+        let attached = Attached::open(&options.devices)?;
         let Opening { mut files, verified, .. } = files;
         mark(Milestone::FilesOpened);
         let reading = options.handed.reading();
@@ -113,7 +117,7 @@ impl Job {
             mark(Milestone::KernelUnpacked);
             Directly { wish, unpacked }
         });
-        Ok(Self { files, verified, uki, handed, kernel, kexec, direct })
+        Ok(Self { files, verified, uki, handed, kernel, kexec, direct, attached })
     }
 
     /// The plan for `machine`, sealed with a digest if that is wanted. `mark` is told
@@ -216,6 +220,8 @@ fn refused(image: &OpenFile, refusal: Refusal, choice: &handed::Choice) -> Error
 /// The machine that `options` ask for.
 pub fn machine(options: &JobOptions) -> Result<Machine, Error> {
     let machine = Machine::new(options.memory, options.cpus).map_err(Error::Machine)?;
+    let machine =
+        machine.with_devices(attached::kinds(&options.devices)).map_err(Error::Machine)?;
     Ok(machine.with_leaf_size(options.leaf_size.into()).with_five_level(options.five_level))
 }
 

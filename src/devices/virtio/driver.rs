@@ -1,6 +1,13 @@
 //! What a device sees of the driver that uses it.
 
-use std::{io, os::fd::AsRawFd};
+use std::{
+    io,
+    os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use vmm_sys_util::{
     epoll::{ControlOperation, Epoll, EpollEvent, EventSet},
@@ -20,6 +27,7 @@ pub struct Driver {
     /// The queues, as many as the device has, whether the driver uses them or not.
     pub queues: Vec<Queue>,
     stop: EventFd,
+    stopping: Arc<AtomicBool>,
     watched: Epoll,
 }
 
@@ -44,7 +52,8 @@ impl Driver {
         queues: Vec<Queue>,
         stop: EventFd,
     ) -> io::Result<Self> {
-        let driver = Self { memory, features, queues, stop, watched: Epoll::new()? };
+        let (stopping, watched) = (Arc::default(), Epoll::new()?);
+        let driver = Self { memory, features, queues, stop, stopping, watched };
         driver.add(&driver.stop, STOP)?;
         for queue in driver.queues.iter().filter(|queue| queue.is_used()) {
             driver.watch(&queue.bell)?;
@@ -78,6 +87,18 @@ impl Driver {
             drop(queue.bell.read());
         }
         Ready::Work
+    }
+
+    /// Whether the device is to stop: for one that has work to do still, since a guest can
+    /// always see to that.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What is set before [`Driver::stop`] is signalled.
+    pub(super) fn stopping(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopping)
     }
 
     /// What can be read once the device is to stop.

@@ -16,6 +16,7 @@ mod arguments;
 mod channels;
 pub mod count;
 mod crash;
+mod devices;
 mod ending;
 mod error;
 mod memory;
@@ -54,6 +55,7 @@ pub use self::{
     rom::Error as StateError,
 };
 use crate::{
+    attached::Attached,
     child::Child,
     files::Files,
     outcome::{End, Outcome},
@@ -91,7 +93,7 @@ impl Vm {
 
     /// Fills memory as `plan` says.
     pub fn load(mut self, plan: &BootPlan, files: &Files) -> Result<LoadedVm, Error> {
-        let rom = rom::boot_rom(plan.cpu(), None)?;
+        let rom = rom::boot_rom(plan.cpu(), None, self.machine.has_pci())?;
         for placement in plan.placements() {
             check_visible(placement)?;
             self.fill(placement, files)?;
@@ -175,8 +177,13 @@ impl LoadedVm {
     /// Runs the guest until `session` is over.
     ///
     /// QEMU is bound to the calling thread's life and ends with it.
-    pub fn run(self, session: &Session) -> Result<Outcome, Error> {
-        let (channels, ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
+    pub fn run(self, session: &Session, attached: &Attached) -> Result<Outcome, Error> {
+        let (channels, mut ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
+        let devices = devices::arguments(self.machine.slots(), attached);
+        let (arguments, files) =
+            devices.map_err(|source| Error::Channel { what: "a file for a device", source })?;
+        ends.devices = arguments;
+        ends.files.extend(files);
         let seen = self.boot(session, &channels, ends, &mut |bytes| session.output(bytes))?;
         Ok(self.outcome(session, &seen))
     }
@@ -221,9 +228,9 @@ impl LoadedVm {
 
     /// Everything between us and a QEMU that counts, if this can be counted.
     fn counting(&self, count: Count) -> Result<(Channels, QemuEnds), Error> {
-        count::check_cpus(self.machine.cpus())?;
+        count::check_machine(&self.machine)?;
         count::check_qemu(&self.qemu)?;
-        let rom = rom::boot_rom(&self.cpu, Some(count::MARK))?;
+        let rom = rom::boot_rom(&self.cpu, Some(count::MARK), false)?;
         Channels::open(&self.memory, &rom, count)
     }
 
@@ -235,10 +242,11 @@ impl LoadedVm {
         ends: QemuEnds,
         see: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<Seen, Error> {
-        let QemuEnds { numbers, files, standard } = ends;
+        let QemuEnds { numbers, files, standard, devices } = ends;
         let input = channels.serial_input()?;
         let (over, end) = channels::over()?;
-        let arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
+        let mut arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
+        arguments.extend(devices);
         let start = || Child::start(&self.qemu.path, &arguments, files, standard);
         let failed = |source| Error::Start { path: self.qemu.path.clone(), source };
 
