@@ -17,10 +17,10 @@ help: ## Show this list
 setup: ## Install the Debian packages that images and tests need
 	@images/deps
 
-build: ## Build the program
+build: ## Build the program, static, as it is shipped
 	@command -v $(CARGO) >/dev/null || { \
 	  echo "cargo not found: install Rust 1.95 or later, see https://www.rust-lang.org/tools/install" >&2; exit 1; }
-	@$(CARGO) build --release --quiet --locked
+	@src/packaging/release $(UKIVM)
 
 package: $(STAGED)/.made ## Make what `make install` installs: program, man pages, completions
 
@@ -29,7 +29,7 @@ package: $(STAGED)/.made ## Make what `make install` installs: program, man page
 $(STAGED)/.made: Makefile Cargo.toml Cargo.lock $(shell find src firmware-less/src -type f)
 	@$(MAKE) --no-print-directory build
 	@rm -rf $(STAGED)
-	@$(CARGO) run --release --quiet --locked --package ukivm-packaging -- $(STAGED)
+	@$(CARGO) run --quiet --locked --package ukivm-packaging -- $(STAGED)
 	@install -D $(UKIVM) $(STAGED)/bin/ukivm
 	@touch $@
 

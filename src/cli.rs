@@ -12,13 +12,13 @@ mod verify;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
 pub use devices::{DeviceOptions, DiskError, DiskOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
-pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption};
+pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption, UnpackingOptions};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
 pub use probe::{BUILT_IN, ProbeOptions};
@@ -38,7 +38,7 @@ pub const STANDARD_OUTPUT: &str = "-";
 /// The kernel, initrd and command line are taken out of the UKI, placed in guest memory as
 /// kexec_file_load(2) would, and the kernel is entered at its 64-bit entry point.
 #[derive(Debug, Parser)]
-#[command(name = "ukivm", version, styles = Styles::plain())]
+#[command(name = "ukivm", version)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -147,10 +147,9 @@ pub struct JobOptions {
     #[arg(long, value_name = "on|off|HEX", help_heading = "Hand-off", value_parser = handoff::kaslr)]
     pub kaslr: Option<KaslrOption>,
 
-    /// With --handoff direct, unpack the kernel each time instead of keeping it unpacked in
-    /// $XDG_CACHE_HOME/ukivm
-    #[arg(long, help_heading = "Hand-off")]
-    pub no_cache: bool,
+    /// What is unpacked by the host.
+    #[command(flatten)]
+    pub unpacking: UnpackingOptions,
 
     /// Whose kexec to mirror: modern is Linux 6.12 and later, legacy 6.1
     #[arg(long, value_enum, default_value_t = FlavourOption::Modern, help_heading = "Hand-off")]

@@ -6,13 +6,9 @@ use firmware_less::{
     kernel::Relocation,
     plan::{BootPlan, Content, FileSlice, Placement},
     range::{FileRange, GuestRange, index},
-    read_at::ReadAt as _,
 };
 
 use crate::{error::Error, files::Files};
-
-/// How much is read at once.
-const CHUNK: usize = 1 << 18;
 
 /// What comes next.
 #[derive(Clone, Copy, Debug)]
@@ -123,20 +119,11 @@ impl<'a> Memory<'a> {
         slice: FileSlice,
         see: &mut dyn FnMut(Chunk<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let file = self.files.get(slice.file);
-        let path = || file.map_or_else(PathBuf::new, |open| open.path.clone());
-        let mut buffer = vec![0; CHUNK.min(index(slice.range.len()))];
-        let mut rest = slice.range;
-        while !rest.is_empty() {
-            let step = rest.len().min(buffer.len() as u64);
-            let chunk = buffer.get_mut(..index(step)).unwrap_or_default();
-            let open = file.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
-            open.and_then(|open| open.read_exact_at(rest.offset(), chunk))
-                .map_err(|source| Error::Read { path: path(), source })?;
-            see(Chunk::Bytes(chunk))?;
-            rest = rest.skip(step).unwrap_or(FileRange::EMPTY);
-        }
-        Ok(())
+        let missing =
+            || Error::Read { path: PathBuf::new(), source: io::ErrorKind::NotFound.into() };
+        let file = self.files.get(slice.file).ok_or_else(missing)?;
+        let failed = |source| Error::Read { path: file.path.clone(), source };
+        file.each_chunk(slice.range, failed, |chunk| see(Chunk::Bytes(chunk)))
     }
 }
 

@@ -260,6 +260,12 @@ pub enum Error {
          addresses itself"
     )]
     KaslrIsTheKernels,
+    /// An initrd that is to be another than kexec would hand over.
+    #[error(
+        "--unpack-initrd is for --handoff direct: kexec hands an initrd over as it is, and the \
+         kernel unpacks it"
+    )]
+    PackedForKexec,
     /// The plan contradicts itself.
     #[error("{}: no plan", path.display())]
     Plan {
@@ -364,6 +370,7 @@ impl Error {
             Self::Machine(_)
             | Self::Disk { .. }
             | Self::KaslrIsTheKernels
+            | Self::PackedForKexec
             | Self::SameFile { .. }
             | Self::FolderInUse { .. }
             | Self::BinaryToTerminal { .. }
@@ -390,6 +397,7 @@ impl Error {
             {
                 Some("with ,ro the guest can't write to it, with ,ephemeral what it writes is dropped".into())
             }
+            Self::PackedForKexec => Some("add --handoff direct".into()),
             Self::KaslrIsTheKernels => {
                 Some("add --handoff direct, or nokaslr to the command line".into())
             }

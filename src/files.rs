@@ -7,9 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use firmware_less::{plan::FileId, read_at::ReadAt};
+use firmware_less::{
+    plan::FileId,
+    range::{FileRange, index},
+    read_at::ReadAt,
+};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use thiserror::Error;
+
+/// How much is read at once.
+const CHUNK: usize = 1 << 18;
 
 /// Why a file can't be used.
 #[derive(Debug, Error)]
@@ -72,6 +79,26 @@ impl OpenFile {
 }
 
 impl OpenFile {
+    /// Shows the bytes of `range` to `see`, in order. What reading fails of is first put
+    /// into the caller's words.
+    pub fn each_chunk<E>(
+        &self,
+        range: FileRange,
+        failed: impl Fn(io::Error) -> E,
+        mut see: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut buffer = vec![0; CHUNK.min(index(range.len()))];
+        let mut rest = range;
+        while !rest.is_empty() {
+            let step = rest.len().min(buffer.len() as u64);
+            let chunk = buffer.get_mut(..index(step)).unwrap_or_default();
+            self.read_exact_at(rest.offset(), chunk).map_err(&failed)?;
+            see(chunk)?;
+            rest = rest.skip(step).unwrap_or(FileRange::EMPTY);
+        }
+        Ok(())
+    }
+
     /// A file of these bytes that is nowhere but in memory, by that name.
     pub fn in_memory(name: &str, bytes: &[u8]) -> io::Result<Self> {
         let mut file = File::from(memfd_create("ukivm", MemfdFlags::CLOEXEC)?);

@@ -1,6 +1,8 @@
 //! The job as meant: files open, UKI read, what the kernel is handed settled, and
 //! the plan made. Everything that needs no engine.
 
+mod directly;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -10,10 +12,10 @@ use firmware_less::{
     acceptance::{self, Accepted, Cause, Refusal},
     handoff::{
         LaidOut,
-        direct::{self, Kaslr, Wish},
+        direct::{self, Kaslr},
         kexec::{self, Platform, SEED_LEN, Warning},
     },
-    kernel::{Kernel, Unpacked},
+    kernel::Kernel,
     machine::Machine,
     plan::{BootPlan, FileId, FileSlice},
     range::{FileRange, GuestRange},
@@ -27,16 +29,19 @@ use firmware_less::{
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
+pub use directly::Directly;
+
+use directly::wish;
+
 use crate::{
     addons::{folder, in_folder},
     attached::{self, Attached},
-    cli::{HandoffOption, JobOptions, KaslrOption},
+    cli::JobOptions,
     digest::{self, Digest},
     error::Error,
     files::{Files, OpenFile},
     messages::{chain, say},
     timeline::Milestone,
-    unpacking::{NotDirect, unpacked},
     verify::{self, Origin},
 };
 
@@ -59,15 +64,6 @@ pub struct Job {
     pub direct: Option<Directly>,
     /// What the machine has on PCI.
     pub attached: Attached,
-}
-
-/// How a kernel is to be entered directly.
-#[derive(Debug)]
-pub struct Directly {
-    /// Whether at random addresses.
-    pub wish: Wish,
-    /// The kernel proper, or why there is none.
-    pub unpacked: Result<Unpacked, NotDirect>,
 }
 
 /// How a kernel is handed over in the end.
@@ -103,20 +99,19 @@ impl Job {
             credentials: credentials(options)?,
             enforced: files.trust.is_some(),
         };
-        let attached = Attached::open(&options.devices)?;
         let Opening { mut files, verified, .. } = files;
+        let attached = Attached::open(&options.devices, &files)?;
         mark(Milestone::FilesOpened);
         let reading = options.handed.reading();
         let Accepted { uki, handed, kernel } = Accepted::read(files.uki(), reading, &choice)
             .map_err(|refusal| refused(files.uki(), refusal, &choice))?;
         let kexec = kexec::Options { flavour: options.flavour.into(), seed: seed(options)? };
         mark(Milestone::ImageParsed);
-        let direct = wish(options, &kexec)?.map(|wish| {
-            let kernel = (handed.kernel, &kernel);
-            let unpacked = unpacked(&mut files, kernel, options.memory, !options.no_cache);
+        let direct = wish(options, &kexec)?
+            .map(|wish| Directly::unpack(&mut files, (&handed, &kernel), options, wish));
+        if direct.is_some() {
             mark(Milestone::KernelUnpacked);
-            Directly { wish, unpacked }
-        });
+        }
         Ok(Self { files, verified, uki, handed, kernel, kexec, direct, attached })
     }
 
@@ -167,6 +162,13 @@ impl Job {
         Ok(Planned { plan, digest, digested, handoff, not_direct, warnings })
     }
 
+    /// What is handed over in the end: by a direct hand-off, perhaps an initrd unpacked.
+    #[must_use]
+    pub fn handed_by(&self, handoff: Handoff) -> &Handed {
+        let direct = self.direct.as_ref().filter(|_| handoff != Handoff::Kexec);
+        direct.and_then(|direct| direct.handed.as_ref()).unwrap_or(&self.handed)
+    }
+
     /// Directly if that is wanted and can be done, else as kexec does.
     fn lay_out(&self, machine: &Machine) -> Result<(LaidOut, Handoff, Option<String>), Error> {
         let not_direct = match self.direct.as_ref().map(|direct| self.directly(machine, direct)) {
@@ -184,7 +186,8 @@ impl Job {
         let unpacked = direct.unpacked.as_ref().map_err(|why| chain(why))?;
         let platform = (machine, Platform::of(machine));
         let kernel = (&self.kernel, unpacked);
-        direct::lay_out(platform, kernel, &self.handed, &self.kexec, direct.wish)
+        let handed = direct.handed.as_ref().unwrap_or(&self.handed);
+        direct::lay_out(platform, kernel, handed, &self.kexec, direct.wish)
             .map(|direct| (direct.laid_out, direct.kaslr))
             .map_err(|why| chain(&why))
     }
@@ -362,18 +365,6 @@ fn credentials(options: &JobOptions) -> Result<Vec<Credential>, Error> {
             .map_err(|source| Error::Credential { path: path.clone(), source })
     };
     options.handed.extra_credential.iter().map(read).collect()
-}
-
-/// Whether the kernel is to be entered directly, and where.
-fn wish(options: &JobOptions, kexec: &kexec::Options) -> Result<Option<Wish>, Error> {
-    match (options.handoff, options.kaslr) {
-        (HandoffOption::Kexec, None) => Ok(None),
-        (HandoffOption::Kexec, Some(_)) => Err(Error::KaslrIsTheKernels),
-        (HandoffOption::Direct, Some(KaslrOption::Off)) => Ok(Some(Wish::Off)),
-        (HandoffOption::Direct, Some(KaslrOption::Seed(seed))) => Ok(Some(Wish::On(seed))),
-        // So that a plan with a seed of its own is the same each time.
-        (HandoffOption::Direct, None | Some(KaslrOption::On)) => Ok(Some(Wish::On(kexec.seed))),
-    }
 }
 
 /// The seed as given, or a fresh one: no two guests may share one by accident.

@@ -62,6 +62,8 @@
 pub mod addons;
 pub mod attached;
 pub mod bench;
+pub mod bug;
+mod cache;
 mod child;
 pub mod cli;
 pub mod commands;
@@ -74,7 +76,6 @@ pub mod error;
 pub mod exit;
 pub mod files;
 pub mod job;
-mod kernel_cache;
 pub mod messages;
 pub mod news;
 pub mod outcome;

@@ -1,9 +1,10 @@
 //! The `ukivm` program: arguments to command to exit status.
 
-use std::{panic::catch_unwind, process::ExitCode, time::Instant};
+use std::{process::ExitCode, time::Instant};
 
 use clap::Parser as _;
 use ukivm::{
+    bug,
     cli::{Cli, Command},
     commands::{bench, diff, doctor, inspect, measure, plan, probe, run, smoke},
     error::Error,
@@ -13,11 +14,7 @@ use ukivm::{
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    // Rust's own status for a panic, 101, means something else here.
-    catch_unwind(|| program(start)).unwrap_or(ExitCode::from(exit::BUG))
-}
-
-fn program(start: Instant) -> ExitCode {
+    bug::end_with_a_status();
     match Cli::try_parse() {
         Ok(cli) => command(&cli.command, start).unwrap_or_else(|error| report(&error)),
         Err(error) => usage(&error),

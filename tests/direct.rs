@@ -177,7 +177,7 @@ fn run(scratch: &Scratch, engine: &str, options: &[&str]) -> Ran {
 }
 
 fn kept(scratch: &Scratch) -> Vec<PathBuf> {
-    let folder = scratch.path().join("cache/ukivm/kernels");
+    let folder = scratch.path().join("cache/ukivm/unpacked");
     let entries = fs::read_dir(folder).into_iter().flatten();
     entries.map(|entry| entry.expect("an entry").path()).collect()
 }
@@ -270,6 +270,6 @@ fn a_cache_that_others_can_write_to_is_not_used_and_that_is_said() {
     let folder = kernel.parent().expect("a folder");
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
     let ran = run(&scratch, engine, &[]);
-    assert!(ran.stderr.contains("unpacked kernels are not kept: "), "{ran:?}");
+    assert!(ran.stderr.contains("what is unpacked is not kept: "), "{ran:?}");
     assert!(ran.stderr.contains("chmod 700 mends it"), "{ran:?}");
 }

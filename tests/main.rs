@@ -69,5 +69,7 @@ mod tcg;
 mod terminal;
 /// What ukify says of a UKI, and what ukivm says of it.
 mod ukify;
+/// `--unpack-initrd`.
+mod unpack_initrd;
 /// Whom a UKI must come from, and what follows from that.
 mod verify;

@@ -14,6 +14,7 @@ pub mod cpu_state;
 pub mod e820;
 pub mod file_format;
 pub mod handoff;
+pub mod initrd;
 pub mod inspection;
 pub mod kernel;
 pub mod layout;

@@ -130,6 +130,11 @@ impl Disk {
         !self.read_only && !self.ephemeral
     }
 
+    /// Whether `file` is the image.
+    pub(super) fn is_in(&self, file: &File) -> bool {
+        file.metadata().is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+    }
+
     /// The device, the disk of that number.
     pub(super) fn device(&self, number: usize) -> io::Result<Block> {
         let mut storage: Box<dyn Storage> = Box::new(Raw::new(self.file.try_clone()?, self.len));

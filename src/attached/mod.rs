@@ -13,6 +13,7 @@ use crate::{
     cli::{DeviceOptions, DiskOption},
     devices::virtio::{Device, Random},
     error,
+    files::Files,
 };
 
 /// What was attached.
@@ -36,14 +37,18 @@ pub fn kinds(options: &DeviceOptions) -> Vec<Kind> {
 }
 
 impl Attached {
-    /// Opens what `options` name.
-    pub fn open(options: &DeviceOptions) -> Result<Self, error::Error> {
+    /// Opens what `options` name. None of `files`, which are read, may be written to.
+    pub fn open(options: &DeviceOptions, files: &Files) -> Result<Self, error::Error> {
         let mut disks: Vec<Disk> = Vec::new();
         for option in &options.disk {
             let failed = |source| error::Error::Disk { path: option.path.clone(), source };
             let ephemeral = options.ephemeral || option.ephemeral;
             let option = DiskOption { ephemeral, ..option.clone() };
-            disks.push(Disk::open(&option, &disks).map_err(failed)?);
+            let disk = Disk::open(&option, &disks).map_err(failed)?;
+            if disk.is_written() && files.iter().any(|file| disk.is_in(&file.file)) {
+                return Err(error::Error::SameFile { path: disk.path });
+            }
+            disks.push(disk);
         }
         Ok(Self { disks })
     }

@@ -1,6 +1,6 @@
 //! Options of the hand-off, and what may be typed for them.
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use firmware_less::{handoff::kexec, machine::LeafSize};
 
 /// `--handoff`.
@@ -21,6 +21,20 @@ pub enum KaslrOption {
     Off,
     /// Drawn from this.
     Seed([u8; kexec::SEED_LEN]),
+}
+
+/// What the host unpacks in the kernel's stead.
+#[derive(Clone, Debug, Args)]
+pub struct UnpackingOptions {
+    /// With --handoff direct, unpack the initrd too (gzip, xz, zstd, lz4), so that the kernel
+    /// need not; what can't be unpacked is handed over as it is
+    #[arg(long, help_heading = "Hand-off")]
+    pub unpack_initrd: bool,
+
+    /// With --handoff direct, unpack each time instead of keeping what was unpacked in
+    /// $XDG_CACHE_HOME/ukivm
+    #[arg(long, help_heading = "Hand-off")]
+    pub no_cache: bool,
 }
 
 /// `--flavour`.

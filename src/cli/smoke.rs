@@ -3,10 +3,12 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
-use regex::bytes::Regex;
 
 use super::{EngineOption, JobOptions, duration};
-use crate::{exit, verdict};
+use crate::{
+    exit,
+    verdict::{self, Expression},
+};
 
 /// How `smoke` comes to its verdict: paragraphs, with blank lines between.
 pub const VERDICT: &str = "\
@@ -95,7 +97,7 @@ pub struct ProofOptions {
     /// A regular expression that a line of the console has to match; may be repeated, then in
     /// this order
     #[arg(long, value_name = "RE", value_parser = expression)]
-    pub expect: Vec<Regex>,
+    pub expect: Vec<Expression>,
 
     /// The expected lines may come in any order
     #[arg(long, requires = "expect")]
@@ -294,8 +296,8 @@ impl FromStr for Shard {
 
 /// An expression that some line has to match. One that any line matches is no proof, and
 /// mostly a variable that is empty.
-fn expression(text: &str) -> Result<Regex, String> {
-    let regex = verdict::compile(text).map_err(|error| error.to_string())?;
+fn expression(text: &str) -> Result<Expression, String> {
+    let regex = Expression::new(text).map_err(|error| error.to_string())?;
     if regex.is_match(b"") {
         return Err("it matches an empty line too, so that any guest would pass".to_owned());
     }

@@ -78,7 +78,7 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
         digest: digest.map(|digest| hex(&digest)),
         dump,
-        initrd: parts(&job.handed),
+        initrd: parts(job.handed_by(planned.handoff)),
         warnings: warnings.iter().map(Warning::to_string).collect(),
         boot_params: boot_params_of(plan),
         plan,
@@ -98,7 +98,7 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
 fn job_options(options: &PlanOptions) -> JobOptions {
     let mut job = options.job.clone();
     // A plan leaves nothing behind, and is the same whatever was left.
-    job.no_cache = true;
+    job.unpacking.no_cache = true;
     if options.dump.is_some() && job.rng_seed.is_none() {
         say("the dump has a seed of zeros; --rng-seed gives it another");
         job.rng_seed = Some([0; SEED_LEN]);

@@ -1,6 +1,9 @@
 //! The host's terminal in raw mode, restored when dropped.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::Mutex,
+};
 
 use rustix::{
     fd::BorrowedFd,
@@ -30,16 +33,12 @@ fn is_foreground() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
 }
 
-/// Standard input in raw mode for as long as this lives.
-pub struct Terminal {
-    before: Termios,
-}
+/// How standard input was before it was made raw; nothing while it is not.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-impl std::fmt::Debug for Terminal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Terminal").finish_non_exhaustive()
-    }
-}
+/// Standard input in raw mode for as long as this lives.
+#[derive(Debug)]
+pub struct Terminal(());
 
 impl Terminal {
     /// Switches the terminal to raw mode: every key, ^C too, goes to the guest.
@@ -47,18 +46,29 @@ impl Terminal {
         let before = tcgetattr(io::stdin())?;
         let mut raw = before.clone();
         raw.make_raw();
+        if let Ok(mut kept) = BEFORE.lock() {
+            *kept = Some(before);
+        }
         tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
-        Ok(Self { before })
+        Ok(Self(()))
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // In the background the shell has set the terminal to its own liking, and
-        // would stop us for touching it. One that went away needs no restoring.
-        if !is_foreground() {
-            return;
-        }
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+        restore();
+    }
+}
+
+/// Makes standard input what it was before [`Terminal::raw`], if it was made raw.
+pub(crate) fn restore() {
+    // Whoever holds the lock has not made it raw yet.
+    let before = BEFORE.try_lock().ok().and_then(|mut kept| kept.take());
+    // In the background the shell has set the terminal to its own liking, and
+    // would stop us for touching it. One that went away needs no restoring.
+    if let Some(before) = before
+        && is_foreground()
+    {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
     }
 }

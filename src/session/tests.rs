@@ -52,7 +52,7 @@ fn pour(bytes: usize) {
         observer: None,
         signals: None,
     };
-    let expects = vec![crate::verdict::compile("^the end$").unwrap()];
+    let expects = vec![crate::verdict::Expression::new("^the end$").unwrap()];
     let criterion = Criterion { expects, ..Criterion::default() };
     let watch = Watch::new(Policy { criterion, ..Policy::default() });
     let start = Instant::now();

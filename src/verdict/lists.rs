@@ -1,9 +1,12 @@
 //! Lists of regular expressions, one a line: what is to fail, what is to pass.
 
-use regex::bytes::Regex;
 use thiserror::Error;
 
-use super::{line::Line, matcher};
+use super::{
+    expression::{Expression, Invalid},
+    line::Line,
+    matcher,
+};
 
 /// Why a list can't be used.
 #[derive(Debug, Error)]
@@ -17,7 +20,7 @@ pub enum Error {
         expression: String,
         /// Why it is none.
         #[source]
-        source: Box<regex::Error>,
+        source: Invalid,
     },
     /// A line of it matches everything.
     #[error("line {line}: {expression:?} matches an empty line too, and so everything")]
@@ -35,7 +38,7 @@ pub enum Error {
 /// The expressions of a list: one a line; empty lines and those that begin with
 /// `#` do not count. One without any is refused: a list that was cut short by
 /// accident must not look like a clean run.
-pub fn read(text: &str) -> Result<Vec<Regex>, Error> {
+pub fn read(text: &str) -> Result<Vec<Expression>, Error> {
     let wanted = |line: &str| !line.trim().is_empty() && !line.starts_with('#');
     // Some editors begin a file with a mark that no guest prints.
     let text = text.trim_start_matches('\u{feff}');
@@ -43,12 +46,10 @@ pub fn read(text: &str) -> Result<Vec<Regex>, Error> {
     let expressions: Vec<_> = lines
         .map(|(at, text)| {
             let (line, expression) = (at.saturating_add(1), text.to_owned());
-            match matcher::compile(text) {
+            match Expression::new(text) {
                 Ok(regex) if regex.is_match(b"") => Err(Error::Everything { line, expression }),
                 Ok(regex) => Ok(regex),
-                Err(source) => {
-                    Err(Error::Expression { line, expression, source: Box::new(source) })
-                }
+                Err(source) => Err(Error::Expression { line, expression, source }),
             }
         })
         .collect::<Result<_, _>>()?;
@@ -57,7 +58,7 @@ pub fn read(text: &str) -> Result<Vec<Regex>, Error> {
 
 /// What is to fail beside the built-in patterns.
 #[derive(Clone, Debug, Default)]
-pub struct Deny(pub Vec<Regex>);
+pub struct Deny(pub Vec<Expression>);
 
 impl Deny {
     /// The expression that `line` matches, if any.
@@ -69,12 +70,13 @@ impl Deny {
 
 /// What is to pass though a pattern matches.
 #[derive(Clone, Debug, Default)]
-pub struct Allow(pub Vec<Regex>);
+pub struct Allow(pub Vec<Expression>);
 
 impl Allow {
     /// The expression that a line of `excerpt` matches, if any.
     pub(super) fn find(&self, excerpt: &[String]) -> Option<String> {
-        let matches = |regex: &&Regex| excerpt.iter().any(|line| regex.is_match(line.as_bytes()));
+        let matches =
+            |regex: &&Expression| excerpt.iter().any(|line| regex.is_match(line.as_bytes()));
         self.0.iter().find(matches).map(|regex| regex.as_str().to_owned())
     }
 }
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn comments_and_empty_lines_do_not_count() {
         let list = read("# mine\n\nfoo.*bar\n  \nbaz\n").unwrap();
-        assert_eq!(list.iter().map(Regex::as_str).collect::<Vec<_>>(), ["foo.*bar", "baz"]);
+        assert_eq!(list.iter().map(Expression::as_str).collect::<Vec<_>>(), ["foo.*bar", "baz"]);
     }
 
     #[test]

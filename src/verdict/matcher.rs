@@ -5,9 +5,9 @@
 use std::sync::{LazyLock, OnceLock};
 
 use aho_corasick::AhoCorasick;
-use regex::bytes::{Regex, RegexBuilder};
 
 use super::{
+    expression::Expression,
     line::Line,
     patterns::{PATTERNS, STAMP, Speaker},
     signs::{SIGNS, Sign},
@@ -35,9 +35,9 @@ static NEEDLES: LazyLock<AhoCorasick> = LazyLock::new(|| {
     AhoCorasick::new(needles).expect("the tables' texts make an automaton")
 });
 
-static STARTS: [OnceLock<Regex>; PATTERNS.len()] = [const { OnceLock::new() }; PATTERNS.len()];
-static ENDS: [OnceLock<Regex>; PATTERNS.len()] = [const { OnceLock::new() }; PATTERNS.len()];
-static SIGN_STARTS: [OnceLock<Regex>; SIGNS.len()] = [const { OnceLock::new() }; SIGNS.len()];
+static STARTS: [OnceLock<Expression>; PATTERNS.len()] = [const { OnceLock::new() }; PATTERNS.len()];
+static ENDS: [OnceLock<Expression>; PATTERNS.len()] = [const { OnceLock::new() }; PATTERNS.len()];
+static SIGN_STARTS: [OnceLock<Expression>; SIGNS.len()] = [const { OnceLock::new() }; SIGNS.len()];
 
 /// What a line is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,17 +79,11 @@ pub(super) fn is_end(row: usize, text: &[u8]) -> bool {
     pattern.end.is_some_and(|end| cached(cell, Speaker::Anyone, end).is_match(text))
 }
 
-/// A user's regular expression, over bytes: `.` and the classes are of bytes, and
-/// case and words are ASCII's.
-pub fn compile(expression: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(expression).unicode(false).build()
-}
-
 /// Whether a match reaches into what `line` shows for the first time.
-pub(super) fn is_new(regex: &Regex, line: &Line<'_>) -> bool {
+pub(super) fn is_new(expression: &Expression, line: &Line<'_>) -> bool {
     match line.fresh {
-        0 => regex.is_match(line.text),
-        fresh => regex.find_iter(line.text).any(|found| found.end() > fresh),
+        0 => expression.is_match(line.text),
+        fresh => expression.matches_beyond(line.text, fresh),
     }
 }
 
@@ -100,13 +94,17 @@ fn bit(at: usize) -> u64 {
 }
 
 #[expect(clippy::expect_used, reason = "the tables are constants, compiled by the tests")]
-fn cached(cell: &'static OnceLock<Regex>, speaker: Speaker, text: &str) -> &'static Regex {
+fn cached(
+    cell: &'static OnceLock<Expression>,
+    speaker: Speaker,
+    text: &str,
+) -> &'static Expression {
     cell.get_or_init(|| {
         let expression = match speaker {
             Speaker::Kernel => format!("{STAMP}{text}"),
             Speaker::Anyone => text.to_owned(),
         };
-        compile(&expression).expect("the tables' expressions are sound")
+        Expression::new(&expression).expect("the tables' expressions are sound")
     })
 }
 

@@ -11,6 +11,7 @@
 
 mod conclusion;
 mod consoles;
+mod expression;
 pub mod formats;
 mod limits;
 mod line;
@@ -30,9 +31,9 @@ mod watch;
 mod tests;
 
 pub use conclusion::{Conclusion, Ending, conclude};
+pub use expression::{Expression, Invalid};
 pub use limits::{EMULATION_FACTOR, Limits};
 pub use line::{CARRY, LINE_MAX, Line, Lines};
-pub use matcher::compile;
 pub use patterns::{PATTERNS, Pattern, Severity, Speaker};
 pub use proof::{Criterion, Goal, Proof};
 pub use scanner::{Finding, RECENT};

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::{line::Line, scanner::shown};
+use super::{expression::Expression, line::Line, scanner::shown};
 use crate::timeline::micros;
 
 /// What a run has to come to.
@@ -24,7 +23,7 @@ pub enum Goal {
 #[derive(Clone, Debug, Default)]
 pub struct Criterion {
     /// These expressions, on the console.
-    pub expects: Vec<Regex>,
+    pub expects: Vec<Expression>,
     /// In whatever order they come.
     pub in_any_order: bool,
     /// This status, on the exit port.
@@ -65,7 +64,7 @@ impl Proof {
 /// Looks for expressions, line by line.
 #[derive(Debug)]
 pub(super) struct Expects {
-    wanted: Vec<(Regex, Option<Proof>)>,
+    wanted: Vec<(Expression, Option<Proof>)>,
     in_any_order: bool,
     /// The line that the last match was on, and where it ended: in order, the next
     /// may follow on the same line.
@@ -124,10 +123,10 @@ impl Expects {
 }
 
 /// Where the first match at or behind `from` ends.
-fn found_at(regex: &Regex, text: &[u8], from: usize) -> Option<usize> {
-    (from <= text.len()).then(|| regex.find_at(text, from))?.map(|found| found.end())
+fn found_at(expression: &Expression, text: &[u8], from: usize) -> Option<usize> {
+    (from <= text.len()).then(|| expression.end_of_match(text, from))?
 }
 
-fn wanted(regex: &Regex) -> String {
+fn wanted(regex: &Expression) -> String {
     format!("expect {:?}", regex.as_str())
 }

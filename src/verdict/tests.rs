@@ -25,7 +25,7 @@ fn found(watch: &Watch) -> Vec<(&str, Severity, usize)> {
 }
 
 fn expecting(expressions: &[&str]) -> Policy {
-    let expects = expressions.iter().map(|text| compile(text).unwrap()).collect();
+    let expects = expressions.iter().map(|text| Expression::new(text).unwrap()).collect();
     Policy { criterion: Criterion { expects, ..Criterion::default() }, ..Policy::default() }
 }
 

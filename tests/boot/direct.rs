@@ -83,3 +83,17 @@ fn a_kernel_entered_directly_with_five_level_paging_comes_up_whole() {
     let boot = boot.with(&["--handoff", "direct", "--five-level"]);
     assert_came_up(&boot, &boot.on_tcg());
 }
+
+#[test]
+fn an_initrd_unpacked_by_the_host_is_to_the_guest_what_it_was_packed() {
+    let test = "an_initrd_unpacked_by_the_host_is_to_the_guest_what_it_was_packed";
+    // One of each packing; of lz4 the kernel reads nothing that others follow.
+    for image in ["6.12-gzip-ukify", "6.1-xz-ukify", "7-zstd-objcopy", "7-lz4-ukify"] {
+        let Some(boot) = Boot::of(test, &format!("corpus/{image}.efi")) else { return };
+        let unpacked = boot.with(&["--handoff", "direct", "--unpack-initrd"]);
+        let ran = unpacked.on_tcg();
+        assert_came_up(&unpacked, &ran);
+        let left = ran.stderr.contains("is handed over as it is");
+        assert_eq!(left, image.contains("lz4"), "{ran:?}");
+    }
+}

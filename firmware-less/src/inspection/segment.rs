@@ -4,7 +4,8 @@ use std::{fmt, io};
 
 use crate::{
     file_format::FileFormat,
-    range::{FileRange, align_up},
+    initrd::{ALIGN, Record},
+    range::{FileRange, index},
     read_at::{ReadAt, fetch},
 };
 
@@ -71,12 +72,6 @@ pub enum End {
 #[derive(Clone, Copy, Debug)]
 pub struct RecordsMax(pub u32);
 
-/// A header of the format "newc", without the name.
-const HEADER: u64 = 110;
-/// The name of the record that ends an archive, and its NUL.
-const TRAILER: &[u8] = b"TRAILER!!!\0";
-/// Records begin at multiples of this.
-const ALIGN: u64 = 4;
 /// How many bytes tell a format.
 const MAGIC: u64 = 16;
 /// NULs between segments are followed no further.
@@ -155,18 +150,21 @@ fn archive(
     budget: &mut u32,
 ) -> io::Result<Archive> {
     let mut found = Archive { len: 0, records: 0, end: End::Cut };
-    while let Some(rest) = from.skip(found.len).filter(|rest| rest.len() >= HEADER) {
+    while let Some(rest) = from.skip(found.len).filter(|rest| rest.len() >= Record::HEADER) {
         let Some(left) = budget.checked_sub(1) else {
             found.end = End::NotFollowed;
             break;
         };
         *budget = left;
-        let record = rest.take(HEADER.saturating_add(TRAILER.len() as u64));
-        let bytes = fetch(source, record.offset(), record.len())?;
-        let Some(header) = Header::parse(&bytes) else { break };
-        let Some(next) = header.end(found.len).filter(|&next| next <= from.len()) else { break };
+        let start = rest.take(Record::HEADER.saturating_add(Record::TRAILER.len() as u64));
+        let bytes = fetch(source, start.offset(), start.len())?;
+        let Some(record) = Record::parse(&bytes) else { break };
+        let is_trailer = is_trailer(record, &bytes);
+        // Nothing need follow the trailer, not even what aligns it.
+        let next = if is_trailer { record.name_end(found.len) } else { record.end(found.len) };
+        let Some(next) = next.filter(|&next| next <= from.len()) else { break };
         found.len = next;
-        if header.is_trailer {
+        if is_trailer {
             found.end = End::Trailer;
             break;
         }
@@ -175,40 +173,10 @@ fn archive(
     Ok(found)
 }
 
-/// What is needed of a record's header. `Documentation/driver-api/early-userspace/
-/// buffer-format.rst`.
-struct Header {
-    file_size: u64,
-    name_size: u64,
-    is_trailer: bool,
-}
-
-impl Header {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let magic = bytes.get(..6)?;
-        if magic != b"070701" && magic != b"070702" {
-            return None;
-        }
-        let field = |at: usize| {
-            let digits = str::from_utf8(bytes.get(at..at.checked_add(8)?)?).ok()?;
-            if digits.starts_with('+') {
-                return None;
-            }
-            u64::from_str_radix(digits, 16).ok()
-        };
-        let (file_size, name_size) = (field(54)?, field(94)?);
-        let name = bytes.get(110..).unwrap_or_default();
-        let is_trailer = name_size == TRAILER.len() as u64 && name == TRAILER;
-        Some(Self { file_size, name_size, is_trailer })
-    }
-
-    /// Where the record that begins at `at` ends.
-    fn end(&self, at: u64) -> Option<u64> {
-        let name_end = at.checked_add(HEADER)?.checked_add(self.name_size)?;
-        let content_end = align_up(name_end, ALIGN)?.checked_add(self.file_size)?;
-        // Nothing need follow the trailer, not even what aligns it.
-        if self.is_trailer { Some(name_end) } else { align_up(content_end, ALIGN) }
-    }
+/// Whether a record, of which these are the first bytes, ends its archive.
+fn is_trailer(record: Record, bytes: &[u8]) -> bool {
+    record.name_size == Record::TRAILER.len() as u64
+        && bytes.get(index(Record::HEADER)..) == Some(Record::TRAILER)
 }
 
 #[cfg(test)]

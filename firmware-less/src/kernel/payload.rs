@@ -15,12 +15,12 @@ use crate::range::index;
 const SIZE_LEN: usize = 4;
 /// What a decompressor may take beside what it unpacks, in KiB: kernels are packed
 /// with windows of 32 MiB (scripts/xz_wrap.sh) and 128 MiB (`zstd -22 --ultra`).
-const WINDOW_MAX_KIB: u32 = 192 << 10;
+pub(crate) const WINDOW_MAX_KIB: u32 = 192 << 10;
 /// Bytes that a block of a legacy lz4 frame unpacks to, the last excepted.
 /// lib/decompress_unlz4.c, `LZ4_DEFAULT_UNCOMPRESSED_CHUNK_SIZE`.
-const LZ4_BLOCK: usize = 8 << 20;
+pub(crate) const LZ4_BLOCK: usize = 8 << 20;
 /// What a legacy lz4 frame begins with. The same, `ARCHIVE_MAGICNUMBER`.
-const LZ4_MAGIC: u32 = 0x184c_2102;
+pub(crate) const LZ4_MAGIC: u32 = 0x184c_2102;
 
 /// How a payload is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

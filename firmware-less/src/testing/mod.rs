@@ -11,7 +11,10 @@
 )]
 
 mod bzimage;
+pub mod cpio;
 mod image;
+#[cfg(test)]
+pub(crate) mod pack;
 mod random;
 pub mod rsa;
 pub mod signing;

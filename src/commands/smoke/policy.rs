@@ -2,14 +2,12 @@
 
 use std::{fs, path::PathBuf};
 
-use regex::bytes::Regex;
-
 use crate::{
     cli::{LimitOptions, SmokeOptions},
     engine::Kind,
     error::Error,
     verdict::{
-        Criterion, EMULATION_FACTOR, Limits, Policy,
+        Criterion, EMULATION_FACTOR, Expression, Limits, Policy,
         lists::{self, Allow, Deny},
     },
 };
@@ -31,7 +29,7 @@ pub(super) fn read(options: &SmokeOptions) -> Result<Policy, Error> {
     })
 }
 
-fn read_lists(paths: &[PathBuf]) -> Result<Vec<Regex>, Error> {
+fn read_lists(paths: &[PathBuf]) -> Result<Vec<Expression>, Error> {
     let mut all = Vec::new();
     for path in paths {
         let text = fs::read_to_string(path)

@@ -394,7 +394,7 @@ fn vendor(kind: u8, at: u16, len: usize, more: &[u8]) -> Vec<u8> {
 fn class(id: u32) -> u32 {
     match id {
         VIRTIO_ID_NET => 0x02_0000,
-        VIRTIO_ID_BLOCK => 0x01_8000,
+        VIRTIO_ID_BLOCK => 0x01_0000,
         VIRTIO_ID_CONSOLE => 0x07_8000,
         _ => 0x00_ff00,
     }

@@ -1,7 +1,10 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::testing::Random;
+use crate::testing::{
+    Random,
+    pack::{gzip, lz4, xz, zstd},
+};
 
 const LIMIT: u64 = 64 << 20;
 
@@ -17,21 +20,8 @@ fn kernel() -> Vec<u8> {
     bytes
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    writer.write_all(bytes).unwrap();
-    writer.finish().unwrap()
-}
-
 fn bzip2(bytes: &[u8]) -> Vec<u8> {
     let mut writer = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-    writer.write_all(bytes).unwrap();
-    writer.finish().unwrap()
-}
-
-fn xz(bytes: &[u8]) -> Vec<u8> {
-    let options = lzma_rust2::XzOptions::with_preset(0);
-    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
     writer.write_all(bytes).unwrap();
     writer.finish().unwrap()
 }
@@ -41,22 +31,6 @@ fn lzma(bytes: &[u8]) -> Vec<u8> {
     let mut writer = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, None).unwrap();
     writer.write_all(bytes).unwrap();
     writer.finish().unwrap()
-}
-
-fn lz4(bytes: &[u8]) -> Vec<u8> {
-    let mut frame = LZ4_MAGIC.to_le_bytes().to_vec();
-    for block in bytes.chunks(LZ4_BLOCK).map(lz4_flex::block::compress) {
-        frame.extend(u32::try_from(block.len()).unwrap().to_le_bytes());
-        frame.extend(block);
-    }
-    frame
-}
-
-fn zstd(bytes: &[u8]) -> Vec<u8> {
-    let mut packed = vec![0; zstd_safe::compress_bound(bytes.len())];
-    let len = zstd_safe::compress(packed.as_mut_slice(), bytes, 1).unwrap();
-    packed.truncate(len);
-    packed
 }
 
 fn with_size(packed: Vec<u8>, size: usize) -> Vec<u8> {

@@ -1,0 +1,245 @@
+//! What was unpacked, kept so that the next boot of the same need not unpack it.
+//!
+//! A file for each in `$XDG_CACHE_HOME/ukivm/unpacked`, named for the SHA-256 of what
+//! it was unpacked from: nothing that a UKI's author could choose makes one kernel, or
+//! initrd, pass for another. Behind its bytes is a seal with their CRC, since disks
+//! and crashes are no attackers; who can write to the folder is the user. A file
+//! appears under its name whole or not at all, without a name before that, so that
+//! runs side by side and a kill at any time leave nothing that is not sound.
+
+use std::{
+    env,
+    fs::{self, DirBuilder, File},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use firmware_less::range::FileRange;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    digest::{Digest, hex},
+    files::OpenFile,
+};
+
+/// The most bytes that are kept; what was used last stays.
+const BYTES_MAX: u64 = 1 << 30;
+/// What of a file's mode is for others than its user.
+const OTHERS: u32 = 0o077;
+/// What a seal begins with: which form the file has.
+const MAGIC: [u8; 16] = *b"ukivm-unpacked-1";
+/// A seal: the magic, the CRC-32 of all that comes before, and zeros.
+const SEAL_LEN: usize = 32;
+
+/// Where it is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+}
+
+/// What something unpacked is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A kernel out of its bzImage.
+    Kernel,
+    /// A part of an initrd that others follow.
+    Initrd,
+    /// The last part of an initrd: to the kernel it may mean something else.
+    LastOfInitrd,
+}
+
+/// What something unpacked is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Of what it was unpacked from.
+    pub(crate) digest: Digest,
+}
+
+impl Key {
+    /// Of what `bytes` unpack to.
+    pub(crate) fn of_bytes(kind: Kind, bytes: &[u8]) -> Self {
+        Self { kind, digest: Sha256::digest(bytes).into() }
+    }
+
+    /// Of what that part of `file` unpacks to.
+    pub(crate) fn of_file(kind: Kind, file: &OpenFile, part: FileRange) -> io::Result<Self> {
+        let mut hash = Sha256::new();
+        file.each_chunk(
+            part,
+            |error| error,
+            |chunk| {
+                hash.update(chunk);
+                Ok(())
+            },
+        )?;
+        Ok(Self { kind, digest: hash.finalize().into() })
+    }
+
+    fn file_name(&self) -> String {
+        let extension = match self.kind {
+            Kind::Kernel => "vmlinux",
+            Kind::Initrd => "initrd",
+            Kind::LastOfInitrd => "last.initrd",
+        };
+        format!("{}.{extension}", hex(&self.digest))
+    }
+}
+
+/// What the cache has.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is not there.
+    Nothing,
+    /// What is there is not what was kept.
+    Damaged,
+    /// It is there.
+    Unpacked(OpenFile),
+}
+
+impl Cache {
+    /// The user's own, which is made if it is not there; `None` for a user without a
+    /// home.
+    pub(crate) fn of_user() -> io::Result<Option<Self>> {
+        let absolute =
+            |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+        base.map(|base| Self::at(base.join("ukivm/unpacked"))).transpose()
+    }
+
+    /// The one in `folder`, which nobody else may read or write.
+    pub(crate) fn at(folder: PathBuf) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let metadata = fs::symlink_metadata(&folder)?;
+        let is_ours = metadata.is_dir()
+            && metadata.uid() == rustix::process::geteuid().as_raw()
+            && metadata.mode() & OTHERS == 0;
+        if !is_ours {
+            let message = format!(
+                "{} is not a folder that only its user can use (chmod 700 mends it)",
+                folder.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+        Ok(Self { folder })
+    }
+
+    /// Looks for what is known by that key.
+    pub(crate) fn find(&self, key: &Key) -> io::Result<Found> {
+        let path = self.path(key);
+        let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(&path);
+        let file = match file {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            file => file?,
+        };
+        let whole = file.metadata()?.len();
+        let Some(len) = whole.checked_sub(SEAL_LEN as u64) else { return Ok(Found::Damaged) };
+        let mut seal = [0; SEAL_LEN];
+        file.read_exact_at(&mut seal, len)?;
+        let open = OpenFile { path, file, len };
+        if seal != self::seal(crc_of(&open)?) {
+            return Ok(Found::Damaged);
+        }
+        let used = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        };
+        // Only so that what was used last stays.
+        let _ = rustix::fs::futimens(&open.file, &used);
+        Ok(Found::Unpacked(open))
+    }
+
+    /// Keeps what is known by that key, in the place of what was damaged too, and gives
+    /// it as [`Cache::find`] would.
+    pub(crate) fn keep(&self, key: &Key, unpacked: &[u8]) -> io::Result<OpenFile> {
+        let path = self.path(key);
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let mut file = File::from(rustix::fs::open(&self.folder, flags, mode)?);
+        file.write_all(unpacked)?;
+        file.write_all(&seal(crc32fast::hash(unpacked)))?;
+        self.make_room(&path, unpacked.len() as u64)?;
+        match publish(&file, &path) {
+            // Damaged, or another run was faster: ours is as good.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+                match publish(&file, &path) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    published => published?,
+                }
+            }
+            published => published?,
+        }
+        Ok(OpenFile { path, file, len: unpacked.len() as u64 })
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.folder.join(key.file_name())
+    }
+
+    /// Removes what was used longest ago, until there is room for so many
+    /// bytes at `path`.
+    fn make_room(&self, path: &Path, len: u64) -> io::Result<()> {
+        let mut kept: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            // One that has gone meanwhile takes no room.
+            if let Ok(metadata) = entry.metadata()
+                && entry.path() != path
+            {
+                kept.push((metadata.modified()?, metadata.len(), entry.path()));
+            }
+        }
+        kept.sort();
+        let mut total = kept.iter().fold(len, |total, (_, len, _)| total.saturating_add(*len));
+        for (_, len, path) in kept {
+            if total <= BYTES_MAX {
+                break;
+            }
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => total = total.saturating_sub(len),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives a file without a name that one. open(2), `O_TMPFILE`.
+fn publish(file: &File, path: &Path) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(rustix::fs::linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+fn seal(crc: u32) -> [u8; SEAL_LEN] {
+    let mut seal = [0; SEAL_LEN];
+    let parts = MAGIC.iter().chain(&crc.to_le_bytes()).copied().collect::<Vec<_>>();
+    for (to, from) in seal.iter_mut().zip(parts) {
+        *to = from;
+    }
+    seal
+}
+
+fn crc_of(file: &OpenFile) -> io::Result<u32> {
+    let mut crc = crc32fast::Hasher::new();
+    file.each_chunk(
+        FileRange::first(file.len),
+        |error| error,
+        |chunk| {
+            crc.update(chunk);
+            Ok(())
+        },
+    )?;
+    Ok(crc.finalize())
+}
+
+#[cfg(test)]
+mod tests;

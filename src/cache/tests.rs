@@ -1,0 +1,116 @@
+//! The cache, kept and damaged and shared.
+
+use std::{os::unix::fs::PermissionsExt as _, thread};
+
+use super::*;
+
+const KEY: Key = Key { kind: Kind::Kernel, digest: [0xab; 32] };
+
+/// More than is read at once.
+const LEN: usize = (1 << 18) + 77;
+
+fn cache() -> (tempfile::TempDir, Cache) {
+    let scratch = tempfile::tempdir().unwrap();
+    let cache = Cache::at(scratch.path().join("ukivm/unpacked")).unwrap();
+    (scratch, cache)
+}
+
+fn kernel() -> Vec<u8> {
+    (0..251).cycle().take(LEN).collect()
+}
+
+fn bytes(file: &OpenFile) -> Vec<u8> {
+    firmware_less::read_at::fetch(file, 0, file.len).unwrap()
+}
+
+fn found(cache: &Cache) -> Vec<u8> {
+    match cache.find(&KEY).unwrap() {
+        Found::Unpacked(file) => bytes(&file),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_kept_is_found_and_nothing_else() {
+    let (_scratch, cache) = cache();
+    assert!(matches!(cache.find(&KEY).unwrap(), Found::Nothing));
+    assert_eq!(bytes(&cache.keep(&KEY, &kernel()).unwrap()), kernel());
+    assert_eq!(found(&cache), kernel());
+    assert!(matches!(cache.find(&Key { digest: [1; 32], ..KEY }).unwrap(), Found::Nothing));
+    assert!(matches!(cache.find(&Key { kind: Kind::Initrd, ..KEY }).unwrap(), Found::Nothing));
+}
+
+#[test]
+fn a_flipped_byte_and_a_cut_are_noticed_wherever_they_are_and_mended() {
+    let (_scratch, cache) = cache();
+    cache.keep(&KEY, &kernel()).unwrap();
+    let path = cache.path(&KEY);
+    let sound = fs::read(&path).unwrap();
+    // Past the CRC the seal says nothing, and must be zero all the same.
+    for at in [0, 1, LEN / 2, sound.len() - 33, sound.len() - 32, sound.len() - 16, sound.len() - 1]
+    {
+        let mut flipped = sound.clone();
+        flipped[at] ^= 0x10;
+        fs::write(&path, flipped).unwrap();
+        assert!(matches!(cache.find(&KEY).unwrap(), Found::Damaged), "{at}");
+    }
+    for len in [0, 31, 32, sound.len() - 1] {
+        fs::write(&path, &sound[..len]).unwrap();
+        assert!(matches!(cache.find(&KEY).unwrap(), Found::Damaged), "{len}");
+    }
+    cache.keep(&KEY, &kernel()).unwrap();
+    assert_eq!(found(&cache), kernel());
+}
+
+#[test]
+fn only_its_user_can_read_it() {
+    let (scratch, cache) = cache();
+    cache.keep(&KEY, &kernel()).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&cache.path(&KEY)), 0o600);
+    assert_eq!(mode(&cache.folder), 0o700);
+    assert_eq!(mode(&scratch.path().join("ukivm")), 0o700);
+    fs::set_permissions(&cache.folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let error = Cache::at(cache.folder).unwrap_err().to_string();
+    assert!(error.contains("is not a folder that only its user can use"), "{error}");
+}
+
+#[test]
+fn what_was_used_longest_ago_makes_room() {
+    let (_scratch, cache) = cache();
+    // Sparse: they say that they are large and take no room.
+    let large = |name: &str, age: u64| {
+        let file = File::create(cache.folder.join(name)).unwrap();
+        file.set_len(BYTES_MAX / 2).unwrap();
+        let then = SystemTime::now() - std::time::Duration::from_secs(age);
+        file.set_modified(then).unwrap();
+    };
+    large("oldest", 300);
+    large("old", 200);
+    cache.keep(&KEY, &kernel()).unwrap();
+    let mut names: Vec<_> = fs::read_dir(&cache.folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, [format!("{}.vmlinux", hex(&KEY.digest)), "old".to_owned()]);
+}
+
+#[test]
+fn many_at_once_leave_one_sound_file_and_nothing_else() {
+    let (_scratch, cache) = cache();
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    cache.keep(&KEY, &kernel()).unwrap();
+                    if let Found::Unpacked(file) = cache.find(&KEY).unwrap() {
+                        assert_eq!(bytes(&file), kernel());
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(found(&cache), kernel());
+    assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 1);
+}
