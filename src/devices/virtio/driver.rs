@@ -14,7 +14,7 @@ use vmm_sys_util::{
     eventfd::EventFd,
 };
 
-use super::queue::Queue;
+use super::queue::{Broken, Chain, Queue};
 use crate::engine::kvm::GuestMemory;
 
 /// A driver that is ready, for the time until it resets the device.
@@ -87,6 +87,35 @@ impl Driver {
             drop(queue.bell.read());
         }
         Ready::Work
+    }
+
+    /// Answers every request on the first queue by `answer`, which gives how many bytes it
+    /// wrote, until the device is to stop: all that a device does that only answers.
+    pub fn answer_all(
+        &mut self,
+        mut answer: impl FnMut(Chain<'_>) -> Result<u32, Broken>,
+    ) -> Result<(), Broken> {
+        while !self.is_stopping() {
+            let queue = self.queues.first_mut().ok_or(Broken)?;
+            queue.do_not_disturb()?;
+            let mut answered = 0_u16;
+            // No more than there is room for: others may want the device to stop.
+            while answered < queue.size()
+                && let Some(chain) = queue.take()?
+            {
+                let head = chain.head();
+                let written = answer(chain)?;
+                queue.used(head, written)?;
+                answered = answered.saturating_add(1);
+            }
+            if answered > 0 {
+                queue.tell()?;
+            }
+            if !queue.listen()? && self.wait() == Ready::Stop {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the device is to stop: for one that has work to do still, since a guest can

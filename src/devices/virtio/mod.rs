@@ -25,3 +25,6 @@ pub use driver::{Driver, Ready};
 pub use queue::{Broken, Buffers, Chain, Queue};
 pub use random::Random;
 pub(in crate::devices) use transport::{MEMORY as TRANSPORT_MEMORY, Transport};
+
+#[cfg(test)]
+mod tests;

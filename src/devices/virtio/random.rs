@@ -3,7 +3,7 @@
 use rustix::rand::{GetRandomFlags, getrandom};
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 
-use super::{Broken, Chain, Device, Driver, Ready};
+use super::{Broken, Chain, Device, Driver};
 
 const QUEUES: [u16; 1] = [8];
 /// The most that a request gets, however much it asks for.
@@ -27,20 +27,7 @@ impl Device for Random {
     }
 
     fn serve(&mut self, driver: &mut Driver) -> Result<(), Broken> {
-        while !driver.is_stopping() {
-            let Some(queue) = driver.queues.first_mut() else { return Err(Broken) };
-            for _ in 0..QUEUES[0] {
-                let Some(chain) = queue.take()? else { break };
-                let head = chain.head();
-                let written = answer(chain)?;
-                queue.used(head, written)?;
-            }
-            queue.tell()?;
-            if !queue.listen()? && driver.wait() == Ready::Stop {
-                break;
-            }
-        }
-        Ok(())
+        driver.answer_all(answer)
     }
 }
 

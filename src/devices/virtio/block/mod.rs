@@ -14,7 +14,7 @@ use virtio_bindings::{
 };
 
 pub use self::{overlay::Overlay, raw::Raw, storage::Storage};
-use super::{Broken, Device, Driver, Ready};
+use super::{Broken, Device, Driver};
 
 /// Bytes of a sector, in which a disk's driver counts.
 pub const SECTOR: u64 = 512;
@@ -89,22 +89,7 @@ impl Device for Block {
     }
 
     fn serve(&mut self, driver: &mut Driver) -> Result<(), Broken> {
-        while !driver.is_stopping() {
-            let Some(queue) = driver.queues.first_mut() else { return Err(Broken) };
-            queue.do_not_disturb()?;
-            // No more than there can be: others may want the device to stop.
-            for _ in 0..QUEUES[0] {
-                let Some(chain) = queue.take()? else { break };
-                let head = chain.head();
-                let written = self.answer(chain)?;
-                queue.used(head, written)?;
-            }
-            queue.tell()?;
-            if !queue.listen()? && driver.wait() == Ready::Stop {
-                break;
-            }
-        }
-        Ok(())
+        driver.answer_all(|chain| self.answer(chain))
     }
 }
 
