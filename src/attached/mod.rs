@@ -2,13 +2,17 @@
 //! to be right, before there is a guest. Both engines make the same devices of it, each in
 //! the same slot.
 
+mod described;
 mod disk;
 
 use std::io;
 
 use firmware_less::pci::Kind;
 
-pub use self::disk::{Disk, Error};
+pub use self::{
+    described::{Described, DescribedDisk},
+    disk::{Disk, Error},
+};
 use crate::{
     cli::{DeviceOptions, DiskOption},
     devices::virtio::{Device, Random},
