@@ -8,6 +8,7 @@ mod inspect;
 mod measure;
 mod probe;
 mod smoke;
+mod system;
 mod verify;
 
 use std::{path::PathBuf, time::Duration};
@@ -26,6 +27,7 @@ pub use smoke::{
     FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
     Reboot, Shard, SmokeOptions, VERDICT,
 };
+pub use system::{LoadCredential, SystemOptions};
 pub use verify::VerifyOptions;
 
 use crate::{engine::Kind, exit};
@@ -128,6 +130,10 @@ pub struct JobOptions {
     /// What else the machine has.
     #[command(flatten)]
     pub devices: DeviceOptions,
+
+    /// Credentials, and options that are some.
+    #[command(flatten)]
+    pub system: SystemOptions,
 
     /// Whom it must come from.
     #[command(flatten)]

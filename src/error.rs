@@ -5,13 +5,13 @@ use std::{io, path::PathBuf};
 use firmware_less::{
     acceptance::Refusal,
     handoff::kexec,
-    inspection, machine, plan,
+    inspection, machine, plan, smbios,
     uki::{self, Reading, addon, authenticode, handed, pcr11, pcrsig},
 };
 use thiserror::Error;
 
 use crate::{
-    attached, engine, exit, files,
+    attached, credentials, engine, exit, files,
     outcome::Signal,
     probe, symbols,
     verdict::lists,
@@ -143,6 +143,24 @@ pub enum Error {
         #[source]
         source: handed::CredentialError,
     },
+    /// A file holds nothing that the system could be told.
+    #[error("{}", path.display())]
+    System {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: credentials::Unusable,
+    },
+    /// Two values for one credential.
+    #[error("the credential {id} is set twice")]
+    CredentialTwice {
+        /// Its name.
+        id: String,
+    },
+    /// There is more to tell than there is room.
+    #[error("the system can't be told all that")]
+    Smbios(#[source] smbios::TooLarge),
     /// A file can't even be described.
     #[error("{}", path.display())]
     Inspect {
@@ -336,7 +354,6 @@ impl Error {
                 ..
             }
             | Self::Pcrsig { source: pcrsig::Error::Read { .. }, .. }
-            | Self::Disk { source: attached::Error::Open { .. }, .. }
             | Self::Trust { source: TrustError::NoDigest, .. } => exit::IO,
             Self::Refused { refusal, .. } if refusal.is_io() => exit::IO,
             Self::Verify { source, .. } if verify::is_io(source) => exit::IO,
@@ -348,15 +365,10 @@ impl Error {
             | Self::Trust { .. }
             | Self::Uki { .. }
             | Self::Handed { .. }
-            | Self::Disk {
-                source:
-                    attached::Error::NotRegular { .. }
-                    | attached::Error::Empty
-                    | attached::Error::NotSectors { .. },
-                ..
-            }
             | Self::Addon { .. }
             | Self::Credential { .. }
+            | Self::System { .. }
+            | Self::Smbios(_)
             | Self::Measure { .. }
             | Self::Inspect { .. }
             | Self::NoSection { .. }
@@ -368,7 +380,7 @@ impl Error {
             | Self::Probe { .. }
             | Self::Plan { .. } => exit::DATA,
             Self::Machine(_)
-            | Self::Disk { .. }
+            | Self::CredentialTwice { .. }
             | Self::KaslrIsTheKernels
             | Self::PackedForKexec
             | Self::SameFile { .. }
@@ -381,6 +393,7 @@ impl Error {
             | Self::EmptyShard { .. } => exit::USAGE,
             Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),
+            Self::Disk { source, .. } => source.exit_status(),
             Self::Host { .. } => exit::BUG,
         }
     }
@@ -412,6 +425,11 @@ impl Error {
                 Some("give --verify the certificate of the signer, or of who vouches for it".into())
             }
             Self::Engine(error) => error.hint(),
+            Self::Smbios(_) => Some(
+                "put what is long into a file of the initrd, with --initrd, or encrypt it and give \
+                 it to --extra-credential"
+                    .into(),
+            ),
             Self::FolderInUse { .. } => Some("remove it, or name another".into()),
             Self::BinaryToTerminal { .. } => Some("name a file with -o".into()),
             _ => None,

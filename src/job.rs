@@ -20,6 +20,7 @@ use firmware_less::{
     plan::{BootPlan, FileId, FileSlice},
     range::{FileRange, GuestRange},
     read_at::fetch_prefix,
+    smbios::OemStrings,
     uki::{
         Addon, Reading, Uki,
         authenticode::Trust,
@@ -37,6 +38,7 @@ use crate::{
     addons::{folder, in_folder},
     attached::{self, Attached},
     cli::JobOptions,
+    credentials::oem_strings,
     digest::{self, Digest},
     error::Error,
     files::{Files, OpenFile},
@@ -64,6 +66,8 @@ pub struct Job {
     pub direct: Option<Directly>,
     /// What the machine has on PCI.
     pub attached: Attached,
+    /// What the system is told by SMBIOS.
+    pub oem_strings: OemStrings,
 }
 
 /// How a kernel is handed over in the end.
@@ -99,6 +103,7 @@ impl Job {
             credentials: credentials(options)?,
             enforced: files.trust.is_some(),
         };
+        let oem_strings = oem_strings(&options.system)?;
         let Opening { mut files, verified, .. } = files;
         let attached = Attached::open(&options.devices, &files)?;
         mark(Milestone::FilesOpened);
@@ -112,7 +117,7 @@ impl Job {
         if direct.is_some() {
             mark(Milestone::KernelUnpacked);
         }
-        Ok(Self { files, verified, uki, handed, kernel, kexec, direct, attached })
+        Ok(Self { files, verified, uki, handed, kernel, kexec, direct, attached, oem_strings })
     }
 
     /// The plan for `machine`, sealed with a digest if that is wanted. `mark` is told
@@ -144,7 +149,9 @@ impl Job {
         mark: &mut dyn FnMut(Milestone),
     ) -> Result<Planned, Error> {
         let path = || self.files.uki().path.clone();
-        let (mut laid_out, handoff, not_direct) = self.lay_out(machine)?;
+        let platform = Platform::of(machine).telling(&self.oem_strings);
+        let platform = platform.map_err(Error::Smbios)?;
+        let (mut laid_out, handoff, not_direct) = self.lay_out(machine, platform)?;
         if let Some(code) = guest {
             let no_place = |source| Error::StandIn { path: path(), source };
             laid_out = laid_out.with_guest(code).map_err(no_place)?;
@@ -170,21 +177,28 @@ impl Job {
     }
 
     /// Directly if that is wanted and can be done, else as kexec does.
-    fn lay_out(&self, machine: &Machine) -> Result<(LaidOut, Handoff, Option<String>), Error> {
-        let not_direct = match self.direct.as_ref().map(|direct| self.directly(machine, direct)) {
+    fn lay_out(
+        &self,
+        machine: &Machine,
+        platform: Platform,
+    ) -> Result<(LaidOut, Handoff, Option<String>), Error> {
+        let directly = |direct| self.directly((machine, platform.clone()), direct);
+        let not_direct = match self.direct.as_ref().map(directly) {
             Some(Ok((laid_out, kaslr))) => return Ok((laid_out, Handoff::Direct(kaslr), None)),
             Some(Err(why)) => Some(why),
             None => None,
         };
-        let platform = Platform::of(machine);
         kexec::lay_out(machine, platform, &self.kernel, &self.handed, &self.kexec)
             .map(|laid_out| (laid_out, Handoff::Kexec, not_direct))
             .map_err(|source| Error::Handoff { path: self.files.uki().path.clone(), source })
     }
 
-    fn directly(&self, machine: &Machine, direct: &Directly) -> Result<(LaidOut, Kaslr), String> {
+    fn directly(
+        &self,
+        platform: (&Machine, Platform),
+        direct: &Directly,
+    ) -> Result<(LaidOut, Kaslr), String> {
         let unpacked = direct.unpacked.as_ref().map_err(|why| chain(why))?;
-        let platform = (machine, Platform::of(machine));
         let kernel = (&self.kernel, unpacked);
         let handed = direct.handed.as_ref().unwrap_or(&self.handed);
         direct::lay_out(platform, kernel, handed, &self.kexec, direct.wish)

@@ -69,6 +69,7 @@ pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod content;
+pub mod credentials;
 pub mod devices;
 pub mod digest;
 pub mod engine;

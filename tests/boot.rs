@@ -5,6 +5,7 @@
 
 mod direct;
 mod smoke;
+mod system;
 mod system_map;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};

@@ -20,6 +20,8 @@ mod boot;
 mod cli;
 /// `ukivm bench --count`, to the instruction.
 mod count;
+/// Credentials, and options that are some.
+mod credentials;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.
@@ -59,6 +61,8 @@ mod plan;
 mod probe;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
+/// Many VMs at once.
+mod side_by_side;
 /// The verdicts of `ukivm smoke`.
 mod smoke;
 /// What the other modules share: the program, hand-made UKIs, scratch files.

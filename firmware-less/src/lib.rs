@@ -25,6 +25,7 @@ pub mod plan;
 pub mod range;
 pub mod read_at;
 pub mod reset_vector;
+pub mod smbios;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod uki;

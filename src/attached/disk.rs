@@ -15,6 +15,7 @@ use crate::{
     child::anonymous_file,
     cli::DiskOption,
     devices::virtio::block::{Block, Overlay, Properties, Raw, SECTOR, SERIAL_LEN, Storage},
+    exit,
 };
 
 /// Why a disk can't be had.
@@ -52,6 +53,18 @@ pub enum Error {
         /// Whether it was to be written to.
         for_writing: bool,
     },
+}
+
+impl Error {
+    /// The exit status; [`crate::exit`] has the table.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Open { .. } => exit::IO,
+            Self::NotRegular { .. } | Self::Empty | Self::NotSectors { .. } => exit::DATA,
+            Self::Twice | Self::InUse { .. } => exit::USAGE,
+        }
+    }
 }
 
 /// A disk image that a guest is to have.

@@ -26,7 +26,7 @@ pub(crate) fn configured_guest(
     uki_of(kernel(code).configured(config))
 }
 
-fn kernel(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> BzImage {
+pub(crate) fn kernel(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> BzImage {
     bzimage().protected_mode(protected_mode(code))
 }
 

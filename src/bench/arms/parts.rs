@@ -64,6 +64,11 @@ impl Parts {
     /// Opens and reads what `subject` names, as `ukivm run` does.
     pub(super) fn open(subject: &Subject) -> Result<Self, Error> {
         let machine = machine(subject).map_err(unusable)?;
+        if !subject.system.is_empty() {
+            let source =
+                io::Error::other("it tells nothing of credentials, hostname, keys, password");
+            return Err(Error::Host { what: "this way to boot can't be told all that", source });
+        }
         Ok(Self::of(Job::open(subject, &mut |_| {}).map_err(unusable)?, &machine))
     }
 

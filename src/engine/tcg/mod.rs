@@ -35,8 +35,9 @@ use std::{io, sync::Arc, thread};
 
 use firmware_less::{
     cpu_state::CpuState,
+    layout,
     machine::Machine,
-    plan::{BootPlan, Content, FileSlice, Placement},
+    plan::{BootPlan, Content, FileSlice, Piece, Placement},
     range::{GuestRange, index},
 };
 
@@ -78,6 +79,8 @@ pub struct LoadedVm {
     memory: Arc<Memory>,
     rom: Vec<u8>,
     cpu: CpuState,
+    /// What the plan has in the place of [`layout::SMBIOS`].
+    smbios: Vec<u8>,
     /// What lies where, to name it should the guest crash there.
     ranges: Vec<Named>,
 }
@@ -93,11 +96,16 @@ impl Vm {
 
     /// Fills memory as `plan` says.
     pub fn load(mut self, plan: &BootPlan, files: &Files) -> Result<LoadedVm, Error> {
-        let rom = rom::boot_rom(plan.cpu(), None, self.machine.has_pci())?;
+        let mut smbios = Vec::new();
         for placement in plan.placements() {
+            if let Some(bytes) = shown_by_rom(placement) {
+                smbios = bytes.to_vec();
+                continue;
+            }
             check_visible(placement)?;
             self.fill(placement, files)?;
         }
+        let rom = rom::boot_rom(plan.cpu(), None, &smbios, self.machine.has_pci())?;
         let named = |placement: &Placement| (placement.name, placement.range);
         Ok(LoadedVm {
             machine: self.machine,
@@ -105,6 +113,7 @@ impl Vm {
             memory: Arc::new(self.memory),
             rom,
             cpu: plan.cpu().clone(),
+            smbios,
             ranges: plan.placements().iter().map(named).collect(),
         })
     }
@@ -153,6 +162,20 @@ impl Vm {
 
 /// RAM that the guest can't see: QEMU shows ROM there.
 const BEHIND_ROM: GuestRange = GuestRange::constant(0xc_0000, 0x2_0000);
+
+/// The bytes of a placement that the boot ROM can show in its place, having room
+/// for it: the SMBIOS tables.
+fn shown_by_rom(placement: &Placement) -> Option<&[u8]> {
+    match placement.pieces.as_slice() {
+        [Piece { offset: 0, content: Content::Bytes(bytes) }]
+            if placement.range.start() == layout::SMBIOS.start()
+                && layout::SMBIOS.contains(placement.range) =>
+        {
+            Some(bytes)
+        }
+        _ => None,
+    }
+}
 
 fn check_visible(placement: &Placement) -> Result<(), Error> {
     let (name, at) = (placement.name, placement.range);
@@ -230,7 +253,7 @@ impl LoadedVm {
     fn counting(&self, count: Count) -> Result<(Channels, QemuEnds), Error> {
         count::check_machine(&self.machine)?;
         count::check_qemu(&self.qemu)?;
-        let rom = rom::boot_rom(&self.cpu, Some(count::MARK), false)?;
+        let rom = rom::boot_rom(&self.cpu, Some(count::MARK), &self.smbios, false)?;
         Channels::open(&self.memory, &rom, count)
     }
 

@@ -28,6 +28,7 @@ use crate::{
     plan::{Content, FileSlice, Piece, Placement},
     range::{GuestRange, PAGE, align_down, align_up},
     reset_vector,
+    smbios::{self, OemStrings, TooLarge},
     uki::handed::Handed,
 };
 use params::Loader;
@@ -58,7 +59,8 @@ pub struct Platform {
     pub memory_map: MemoryMap,
     /// Guest address of the RSDP.
     pub rsdp: u64,
-    /// What firmware would have left in memory: ACPI tables, the reset vector.
+    /// What firmware would have left in memory: ACPI and SMBIOS tables, the
+    /// reset vector.
     pub firmware: Vec<Placement>,
 }
 
@@ -73,6 +75,12 @@ impl Platform {
                 .chain(reset_vector::placement(machine))
                 .collect(),
         }
+    }
+
+    /// The same, with SMBIOS tables that tell `strings`, if there are any.
+    pub fn telling(mut self, strings: &OemStrings) -> Result<Self, TooLarge> {
+        self.firmware.extend(smbios::tables(strings, layout::SMBIOS)?);
+        Ok(self)
     }
 }
 

@@ -26,14 +26,20 @@ use self::{
     code::Code,
     parts::{
         FLAT_GDT, LEN, LONG_MODE, PAGE_TABLES, PLAN_GDT, PROTECTED_MODE, Part, REAL_MODE,
-        RESET_VECTOR, operand,
+        RESET_VECTOR, SMBIOS, operand,
     },
 };
 pub(super) use self::{parts::SHOWN_AT, stages::AFTER_MARK};
 
 /// The ROM that enters `cpu`'s state, and says so by a byte to `mark`, a port,
-/// [`AFTER_MARK`] instructions before. ECAM is where the tables say, if they do.
-pub(super) fn boot_rom(cpu: &CpuState, mark: Option<u16>, has_pci: bool) -> Result<Vec<u8>, Error> {
+/// [`AFTER_MARK`] instructions before. It shows `smbios` where the plan has that. ECAM is
+/// where the tables say, if they do.
+pub(super) fn boot_rom(
+    cpu: &CpuState,
+    mark: Option<u16>,
+    smbios: &[u8],
+    has_pci: bool,
+) -> Result<Vec<u8>, Error> {
     tables::check(cpu)?;
     let mut rom = Rom::default();
     rom.put(
@@ -47,6 +53,7 @@ pub(super) fn boot_rom(cpu: &CpuState, mark: Option<u16>, has_pci: bool) -> Resu
     rom.put(FLAT_GDT, &tables::flat_gdt());
     rom.put(PLAN_GDT, &tables::plan_gdt(cpu)?);
     rom.put(PAGE_TABLES, &tables::page_tables(PAGE_TABLES.address()));
+    rom.put(SMBIOS, smbios);
     Ok(rom.bytes)
 }
 

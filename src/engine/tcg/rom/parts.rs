@@ -1,6 +1,6 @@
 //! What is where in the boot ROM.
 
-use firmware_less::range::GuestRange;
+use firmware_less::{layout, range::GuestRange};
 
 /// Where the guest sees the ROM below 1 MiB, in the place of RAM.
 pub(in crate::engine::tcg) const SHOWN_AT: GuestRange = GuestRange::constant(0xf_0000, LEN);
@@ -33,6 +33,8 @@ pub(super) const FLAT_GDT: Part = Part { offset: 0x1080, len: 0x18 };
 pub(super) const PLAN_GDT: Part = Part { offset: 0x2000, len: 0x1000 };
 /// A PML5, a PML4, a PDPT and a PD.
 pub(super) const PAGE_TABLES: Part = Part { offset: 0x3000, len: 0x4000 };
+/// What the plan wants in the place of RAM that the ROM hides.
+pub(super) const SMBIOS: Part = Part { offset: 0x7000, len: 0x8f00 };
 pub(super) const REAL_MODE: Part = Part { offset: 0xff00, len: 0xf0 };
 /// Where the CPU starts. Intel SDM vol. 3A, 11.1.4.
 pub(super) const RESET_VECTOR: Part = Part { offset: 0xfff0, len: 0x10 };
@@ -45,9 +47,12 @@ const _: () = {
         FLAT_GDT,
         PLAN_GDT,
         PAGE_TABLES,
+        SMBIOS,
         REAL_MODE,
         RESET_VECTOR,
     ];
+    assert!(layout::SMBIOS.start() == SMBIOS.address() as u64);
+    assert!(layout::SMBIOS.len() == SMBIOS.len as u64);
     let mut i = 0;
     while i < parts.len() {
         let end = parts[i].offset as u64 + parts[i].len as u64;
