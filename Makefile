@@ -9,7 +9,8 @@ PREFIX ?= /usr/local
 STAGED := target/package
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package install uninstall demo test test-all matrix oracle gates bench fuzz clean
+.PHONY: help setup build package install uninstall dist reproducible demo test test-all matrix oracle gates \
+  bench fuzz clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,7 +30,7 @@ package: $(STAGED)/.made ## Make what `make install` installs: program, man page
 $(STAGED)/.made: Makefile Cargo.toml Cargo.lock $(shell find src firmware-less/src -type f)
 	@$(MAKE) --no-print-directory build
 	@rm -rf $(STAGED)
-	@$(CARGO) run --quiet --locked --package ukivm-packaging -- $(STAGED)
+	@$(CARGO) run --quiet --locked --package ukivm-packaging -- install $(STAGED)
 	@install -D $(UKIVM) $(STAGED)/bin/ukivm
 	@touch $@
 
@@ -43,6 +44,12 @@ uninstall: ## Remove what `make install` installed
 	@cd "$(DESTDIR)$(PREFIX)" && rm -f bin/ukivm share/man/man1/ukivm.1 share/man/man1/ukivm-*.1 \
 	  share/bash-completion/completions/ukivm share/fish/vendor_completions.d/ukivm.fish \
 	  share/zsh/site-functions/_ukivm
+
+dist: package ## Make what is given on, in target/dist: Debian package, tarball, SBOM, checksums
+	@src/packaging/dist $(STAGED) target/dist
+
+reproducible: ## Build the program that is committed twice, in two folders, and compare
+	@src/packaging/reproducible
 
 demo: setup build ## Boot a real UKI to a greeting from its initrd
 	@images/build demo

@@ -184,6 +184,11 @@ pub struct RunOptions {
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Run")]
     pub timeout: Option<Duration>,
 
+    /// On SIGTERM press the guest's power button, and end it only when this time has passed: 10,
+    /// 10s, 1m [default: ended at once, and without such a button]
+    #[arg(long, value_name = "TIME", value_parser = grace, help_heading = "Run")]
+    pub grace: Option<Duration>,
+
     /// Write the result to FILE as JSON
     #[arg(long, value_name = "FILE", require_equals = true, help_heading = "Run")]
     pub json: Option<PathBuf>,
@@ -289,6 +294,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The same, but no time at all too.
+fn grace(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { duration(text) }
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ mod cli;
 mod count;
 /// Credentials, and options that are some.
 mod credentials;
+/// Debian with systemd.
+mod debian;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.
@@ -32,6 +34,8 @@ mod dump;
 mod faults;
 /// The same UKIs by firmware and systemd-stub, and without.
 mod firmware;
+/// SIGTERM and the power button.
+mod grace;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
 /// One kernel by every hand-off.

@@ -7,7 +7,11 @@ use std::{
 };
 
 use ukivm::exit;
-use ukivm_packaging::{Installed, command, files};
+use ukivm_packaging::{
+    Installed, command,
+    dependencies::{List, Tree, problems, sbom},
+    files,
+};
 
 use crate::support::{Scratch, skip};
 
@@ -136,4 +140,34 @@ fn zsh_takes_its_completions_and_they_have_every_option() {
     let scratch = Scratch::new();
     let path = scratch.file("_ukivm", &script);
     says(test, "zsh", &["-n", path.to_str().expect("UTF-8")]);
+}
+
+/// What cargo says that the program is made of.
+fn tree() -> Tree {
+    Tree::of(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("cargo tells")
+}
+
+#[test]
+fn every_dependency_has_a_reason_and_a_licence_that_will_do() {
+    let list = List::parse(include_str!("../src/packaging/dependencies.txt")).expect("a list");
+    assert_eq!(problems(&tree(), &list), [""; 0]);
+}
+
+#[test]
+fn the_bill_of_materials_names_every_package_with_its_digest() {
+    let tree = tree();
+    let bill = sbom(&tree, include_str!("../Cargo.lock"));
+    assert_eq!(bill["metadata"]["component"]["name"], "ukivm");
+    let components = bill["components"].as_array().expect("a list");
+    assert_eq!(components.len() + 1, tree.packages.len());
+    for component in components {
+        let is_ours = component["purl"].is_null();
+        let digest = component["hashes"][0]["content"].as_str();
+        assert_eq!(digest.map(str::len), (!is_ours).then_some(64), "{component}");
+    }
+    let scope = |name: &str| {
+        let found = components.iter().find(|component| component["name"] == name);
+        found.expect(name)["scope"].clone()
+    };
+    assert_eq!((scope("clap"), scope("syn")), ("required".into(), "excluded".into()));
 }

@@ -14,8 +14,12 @@ use super::{
     Error,
     arguments::{CountingNumbers, Numbers},
     memory::Memory,
+    qmp,
 };
-use crate::child::{Standard, Text, anonymous_file};
+use crate::{
+    child::{Standard, Text, anonymous_file},
+    session::PowerButton,
+};
 
 /// Our ends.
 #[derive(Debug)]
@@ -128,6 +132,22 @@ impl Channels {
     /// A second handle to the serial port's input.
     pub(super) fn serial_input(&self) -> Result<UnixStream, Error> {
         made("a socket for serial input", self.input.try_clone())
+    }
+
+    /// What presses the chipset's power button.
+    pub(super) fn power_button(&self) -> Result<Button, Error> {
+        made("a second handle to QMP", self.qmp.try_clone()).map(Button)
+    }
+}
+
+/// The power button, by QMP. Whoever else writes there writes a line at a time too, and
+/// a socket takes one whole.
+#[derive(Debug)]
+pub(super) struct Button(UnixStream);
+
+impl PowerButton for Button {
+    fn press(&self) {
+        qmp::press_power_button(&self.0);
     }
 }
 

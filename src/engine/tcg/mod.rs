@@ -261,6 +261,8 @@ impl LoadedVm {
         let QemuEnds { numbers, files, standard } = ends;
         let input = channels.serial_input()?;
         let (over, end) = channels::over()?;
+        let button = self.machine.has_power_button().then(|| channels.power_button());
+        let button = button.transpose()?;
         let arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
         let start = || Child::start(&self.qemu.path, &arguments, files, standard);
         let failed = |source| Error::Start { path: self.qemu.path.clone(), source };
@@ -273,6 +275,9 @@ impl LoadedVm {
                 session.attach_input(Arc::new(SerialInput(input)));
             } else {
                 session.attach_input(Arc::new(NoInput));
+            }
+            if let Some(button) = button {
+                session.attach_power_button(Arc::new(button));
             }
             scope.spawn(move || {
                 session.wait();

@@ -4,11 +4,14 @@
 //! this; `make install` runs it.
 
 mod completions;
+mod copyright;
+pub mod dependencies;
 mod pages;
 
 use std::{io, path::PathBuf};
 
 use clap::{Command, CommandFactory as _};
+pub use copyright::copyright;
 use ukivm::cli::Cli;
 
 /// A file to be installed.
