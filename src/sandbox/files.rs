@@ -1,14 +1,15 @@
 //! Which files can still be opened by name.
 
 use std::{
-    fs,
+    env, fs,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
-    RestrictSelf, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError,
-    RulesetStatus, Scope, path_beneath_rules,
+    PathBeneath, RestrictSelf, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _,
+    RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
 use crate::{engine::Kind, messages::say};
@@ -76,8 +77,13 @@ pub(super) fn confine_to(outputs: &[PathBuf]) {
     ruleset.and_then(RulesetCreated::restrict_self).ok();
 }
 
-/// What the QEMU at `program` is left: its installation.
-pub(super) fn of_qemu(program: &Path) -> Option<RulesetCreated> {
+/// What the QEMU at `program` is left: its installation, the files that it is given, and
+/// where it `makes_files`, a folder for them.
+pub(super) fn of_qemu(
+    program: &Path,
+    given: &[OwnedFd],
+    makes_files: bool,
+) -> Option<RulesetCreated> {
     let real = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
     let folder = real.parent().map(Path::to_owned);
     // Somewhere of its own, it has what it needs beside it: PREFIX/bin, PREFIX/share.
@@ -93,7 +99,18 @@ pub(super) fn of_qemu(program: &Path) -> Option<RulesetCreated> {
             .add_rules(path_beneath_rules(own, read))?
             .add_rules(path_beneath_rules(DEVICES, device))
     });
-    ruleset.ok()
+    let mut ruleset = ruleset.ok()?;
+    for file in given {
+        // It opens them by the number that they have. What is in no folder, as most are, needs no
+        // rule and can have none.
+        (&mut ruleset).add_rule(PathBeneath::new(file, device)).ok();
+    }
+    if !makes_files {
+        return Some(ruleset);
+    }
+    let folder = env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+    let make = device | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
+    ruleset.add_rules(path_beneath_rules([folder], make)).ok()
 }
 
 /// What the kernel has of Landlock, for a person; an error is what it lacks.

@@ -54,6 +54,7 @@ pub(super) fn confine(supervisor: Thread) {
 pub(crate) fn narrow(thread: Thread) -> bool {
     /// Those of threads that there may be several of.
     static OF_VCPU: OnceLock<BpfProgram> = OnceLock::new();
+    static OF_DEVICES: OnceLock<BpfProgram> = OnceLock::new();
     if !IS_CONFINED.load(Ordering::SeqCst) {
         return false;
     }
@@ -65,6 +66,7 @@ pub(crate) fn narrow(thread: Thread) -> bool {
     let compiled = || program(thread).unwrap_or_default();
     let narrowed = match thread {
         Thread::Vcpu => apply_filter(OF_VCPU.get_or_init(compiled)),
+        Thread::Devices => apply_filter(OF_DEVICES.get_or_init(compiled)),
         _ => apply_filter(&compiled()),
     };
     if let Err(error) = narrowed {
@@ -160,9 +162,9 @@ mod tests {
 
     #[test]
     fn a_narrower_thread_may_nothing_that_its_supervisor_may_not() {
-        for thread in [Thread::Vcpu, Thread::Writer, Thread::Reader] {
+        for thread in [Thread::Vcpu, Thread::Devices, Thread::Writer, Thread::Reader] {
             let supervisors: &[Thread] = match thread {
-                Thread::Vcpu => &[Thread::Kvm],
+                Thread::Vcpu | Thread::Devices => &[Thread::Kvm],
                 _ => &[Thread::Kvm, Thread::Qemu],
             };
             for supervisor in supervisors {

@@ -46,9 +46,9 @@ const fn tty(name: &'static str, number: libc::Ioctl, threads: &'static str) -> 
 
 /// The table. include/uapi/linux/kvm.h, include/uapi/asm-generic/ioctls.h.
 pub const TABLE: &[Ioctl] = &[
-    of::<()>("KVM_RUN", NONE, 0x80, "KV"),
-    of::<kvm::kvm_regs>("KVM_GET_REGS", GET, 0x81, "KV"),
-    of::<kvm::kvm_mp_state>("KVM_GET_MP_STATE", GET, 0x98, "KV"),
+    of::<()>("KVM_RUN", NONE, 0x80, "KVP"),
+    of::<kvm::kvm_regs>("KVM_GET_REGS", GET, 0x81, "KVP"),
+    of::<kvm::kvm_mp_state>("KVM_GET_MP_STATE", GET, 0x98, "KVP"),
     // What is asked of a vCPU that came to grief.
     of::<kvm::kvm_sregs>("KVM_GET_SREGS", GET, 0x83, "K"),
     of::<kvm::kvm_translation>("KVM_TRANSLATE", BOTH, 0x85, "K"),
@@ -64,7 +64,9 @@ pub const TABLE: &[Ioctl] = &[
     of::<u64>("KVM_SET_IDENTITY_MAP_ADDR", SET, 0x48, "K"),
     of::<()>("KVM_CREATE_IRQCHIP", NONE, 0x60, "K"),
     of::<kvm::kvm_irqchip>("KVM_SET_IRQCHIP", GET, 0x63, "K"),
-    of::<kvm::kvm_irqfd>("KVM_IRQFD", SET, 0x76, "K"),
+    of::<kvm::kvm_irqfd>("KVM_IRQFD", SET, 0x76, "KP"),
+    of::<kvm::kvm_ioeventfd>("KVM_IOEVENTFD", SET, 0x79, "KP"),
+    of::<kvm::kvm_irq_routing>("KVM_SET_GSI_ROUTING", SET, 0x6a, "KP"),
     of::<kvm::kvm_regs>("KVM_SET_REGS", SET, 0x82, "K"),
     of::<kvm::kvm_sregs>("KVM_SET_SREGS", SET, 0x84, "K"),
     of::<kvm::kvm_msrs>("KVM_GET_MSRS", BOTH, 0x88, "K"),
@@ -78,7 +80,7 @@ pub const TABLE: &[Ioctl] = &[
     // The terminal: whether there is one, and that it is as before.
     tty("TCGETS", libc::TCGETS, "KQ"),
     tty("TCGETS2", libc::TCGETS2, "KQ"),
-    tty("TCSETS", libc::TCSETS, "KQVWR"),
-    tty("TCSETS2", libc::TCSETS2, "KQVWR"),
-    tty("TIOCGPGRP", libc::TIOCGPGRP, "KQVWR"),
+    tty("TCSETS", libc::TCSETS, "KQVPWR"),
+    tty("TCSETS2", libc::TCSETS2, "KQVPWR"),
+    tty("TIOCGPGRP", libc::TIOCGPGRP, "KQVPWR"),
 ];

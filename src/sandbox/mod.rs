@@ -44,7 +44,7 @@ pub(crate) mod trial;
 mod violation;
 
 use std::{
-    os::fd::RawFd,
+    os::fd::{OwnedFd, RawFd},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -137,9 +137,15 @@ impl Sandbox {
         }
     }
 
-    /// What the QEMU at `program` is to be confined to.
-    pub(crate) fn of_qemu(&self, program: &Path) -> Option<Limits> {
-        self.is_on.then(|| Limits::new(files::of_qemu(program)))
+    /// What the QEMU at `program` is to be confined to, which may open `given` again, and
+    /// where it `makes_files` those too.
+    pub(crate) fn of_qemu(
+        &self,
+        program: &Path,
+        given: &[OwnedFd],
+        makes_files: bool,
+    ) -> Option<Limits> {
+        self.is_on.then(|| Limits::new(files::of_qemu(program, given, makes_files)))
     }
 
     /// Whether there is one.

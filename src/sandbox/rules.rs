@@ -15,6 +15,9 @@ pub enum Thread {
     Qemu,
     /// Runs a vCPU.
     Vcpu,
+    /// Runs a vCPU of a machine with devices on PCI, which starts the devices' threads when the
+    /// guest's drivers are there; and these.
+    Devices,
     /// Writes the guest's console out.
     Writer,
     /// Reads standard input for the guest.
@@ -23,7 +26,8 @@ pub enum Thread {
 
 impl Thread {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Kvm, Self::Qemu, Self::Vcpu, Self::Writer, Self::Reader];
+    pub const ALL: [Self; 6] =
+        [Self::Kvm, Self::Qemu, Self::Vcpu, Self::Devices, Self::Writer, Self::Reader];
 
     /// Its letter in the tables.
     #[must_use]
@@ -32,6 +36,7 @@ impl Thread {
             Self::Kvm => 'K',
             Self::Qemu => 'Q',
             Self::Vcpu => 'V',
+            Self::Devices => 'P',
             Self::Writer => 'W',
             Self::Reader => 'R',
         }
@@ -43,6 +48,7 @@ impl fmt::Display for Thread {
         f.write_str(match self {
             Self::Kvm | Self::Qemu => "supervisor",
             Self::Vcpu => "vCPU",
+            Self::Devices => "vCPU or device",
             Self::Writer => "console writer",
             Self::Reader => "input reader",
         })
@@ -111,9 +117,11 @@ const IS_OPEN: (u8, i32, i32) = (1, -1, libc::F_GETFD);
 /// A thread, not a process.
 const A_THREAD: (u8, i32, i32) = (0, libc::CLONE_THREAD, libc::CLONE_THREAD);
 
-const ALL: &str = "KQVWR";
+const ALL: &str = "KQVPWR";
 /// The supervisors.
 const SUP: &str = "KQ";
+/// Those of a machine with devices, and the supervisors.
+const DEV: &str = "KQP";
 
 /// The table.
 pub const TABLE: &[Rule] = &[
@@ -148,8 +156,8 @@ pub const TABLE: &[Rule] = &[
         reason: "KVM and the terminal, each by its number",
     },
     allow(libc::SYS_getpgrp, ALL, "whether the terminal is ours to restore"),
-    allow(libc::SYS_read, "KQR", "input; files; events of other threads"),
-    allow(libc::SYS_close, "KQWR", "what it had open"),
+    allow(libc::SYS_read, "KQPR", "input; files; events of other threads"),
+    allow(libc::SYS_close, "KQPWR", "what it had open"),
     only(libc::SYS_fcntl, "WR", IS_OPEN, "whether what is closed is open, in debug builds"),
     // Supervisors: the end of the run, reports.
     allow(libc::SYS_clock_nanosleep, "KQR", "waits between looks at vCPUs, and for room"),
@@ -158,28 +166,40 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_tgkill, SUP, "interrupts a vCPU"),
     allow(libc::SYS_rt_sigaction, SUP, "a guest started anew; signals are let through at the end"),
     allow(libc::SYS_recvfrom, SUP, "that a signal came; what QEMU says"),
-    allow(libc::SYS_fcntl, SUP, "a second handle to a file"),
-    allow(libc::SYS_fstat, SUP, "a file's length"),
+    allow(libc::SYS_fcntl, DEV, "a second handle to a file"),
+    allow(libc::SYS_fstat, DEV, "a file's length"),
+    allow(libc::SYS_uname, "K", "whether a guest started anew can have its initrd later"),
     allow(libc::SYS_newfstatat, SUP, "KVM's modules, why no kernel could run"),
-    allow(libc::SYS_statx, SUP, "a file's length"),
-    allow(libc::SYS_pread64, SUP, "the UKI, of a guest started anew or one that hangs"),
+    allow(libc::SYS_statx, DEV, "a file's length"),
+    allow(libc::SYS_pread64, DEV, "the UKI, of a guest started anew or one that hangs"),
     allow(libc::SYS_lseek, SUP, "a file's place"),
     allow(libc::SYS_openat, SUP, "reports and /dev/kvm; which, Landlock says"),
     allow(libc::SYS_rename, SUP, "a report gets its name when it is whole"),
     allow(libc::SYS_unlink, SUP, "a report that is not whole"),
-    allow(libc::SYS_getrandom, SUP, "names in tables of a hash"),
+    allow(libc::SYS_getrandom, DEV, "tables of a hash; the source of random numbers"),
     allow(libc::SYS_memfd_create, "K", "a guest started anew"),
-    allow(libc::SYS_eventfd2, "K", "a guest started anew"),
+    allow(libc::SYS_eventfd2, "KP", "a guest started anew"),
     allow(libc::SYS_socketpair, "K", "a guest started anew"),
-    allow(libc::SYS_sched_getaffinity, SUP, "how many threads read; a thread's stack"),
+    allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
     // Supervisors start threads.
-    only(libc::SYS_clone, SUP, A_THREAD, "a thread, never a process"),
-    allow(libc::SYS_clone3, SUP, "the same, as glibc does it"),
-    allow(libc::SYS_rseq, SUP, "a thread's start"),
-    allow(libc::SYS_set_robust_list, SUP, "a thread's start"),
-    allow(libc::SYS_prctl, SUP, "a thread's name; no new privileges"),
+    only(libc::SYS_clone, DEV, A_THREAD, "a thread, never a process"),
+    allow(libc::SYS_clone3, DEV, "the same, as glibc does it"),
+    allow(libc::SYS_rseq, DEV, "a thread's start"),
+    allow(libc::SYS_set_robust_list, DEV, "a thread's start"),
+    allow(libc::SYS_prctl, DEV, "a thread's name; no new privileges"),
     allow(libc::SYS_capset, SUP, "a thread gives up what the supervisor has"),
     allow(libc::SYS_seccomp, SUP, "a thread narrows its rules"),
+    // Disks.
+    allow(libc::SYS_pwrite64, "KP", "a disk is written"),
+    allow(libc::SYS_preadv, "KP", "a disk is read"),
+    allow(libc::SYS_pwritev, "KP", "a disk is written"),
+    allow(libc::SYS_fdatasync, "KP", "a disk is flushed"),
+    allow(libc::SYS_fallocate, "KP", "a part of a disk is discarded"),
+    allow(libc::SYS_epoll_create1, "KP", "a device waits for its queues"),
+    allow(libc::SYS_epoll_ctl, "KP", "a device waits for its queues"),
+    allow(libc::SYS_epoll_wait, "KP", "a device waits for its queues"),
+    allow(libc::SYS_epoll_pwait, "KP", "a device waits for its queues"),
+    allow(libc::SYS_flock, "K", "a disk that is written is locked"),
     // QEMU.
     allow(libc::SYS_kill, "Q", "ends QEMU"),
     allow(libc::SYS_wait4, "Q", "QEMU's end"),

@@ -137,7 +137,14 @@ impl One {
         let planned = job.plan(&engine.kind.equip(machine), options.digest, note)?;
         warn(&planned);
         let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-        let load = Load { plan: &planned.plan, files: &job.files, digest, sandbox: &self.sandbox };
+        let attached = &job.attached;
+        let load = Load {
+            plan: &planned.plan,
+            files: &job.files,
+            digest,
+            attached,
+            sandbox: &self.sandbox,
+        };
 
         let symbols = self.options.system_map.as_deref().map(read_symbols).transpose()?;
         policy.limits = policy::limits(&self.options.limits, engine.kind);

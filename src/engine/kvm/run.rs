@@ -12,7 +12,10 @@ use std::{
 
 use firmware_less::{plan::BootPlan, range::GuestRange};
 use rustix::thread::{Pid, gettid};
-use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
+use vmm_sys_util::{
+    eventfd::EventFd,
+    signal::{SIGRTMIN, register_signal_handler},
+};
 
 use super::{
     Error,
@@ -34,7 +37,7 @@ use crate::{
     engine::Kind,
     outcome::{CrashReport, End, Exits, Outcome},
     sandbox::{Sandbox, Thread, narrow},
-    session::Session,
+    session::{PowerButton, Session},
 };
 
 /// How long vCPUs may take to stop before they are told again: a signal that
@@ -86,15 +89,21 @@ impl LoadedVm<'_> {
     pub fn run(self, session: &Session, sandbox: &Sandbox) -> Result<Outcome, Error> {
         register_signal_handler(SIGRTMIN(), do_nothing).map_err(Error::SignalHandler)?;
         let Self { vm, plan, bus } = self;
+        let kind = if bus.is_some() { Thread::Devices } else { Thread::Vcpu };
         let devices = Devices::new(vm.serial_interrupt).with_bus(bus);
         session.attach_input(devices.serial());
+        if let Some(line) = vm.power_button {
+            session.attach_power_button(Arc::new(Button(line)));
+        }
         sandbox.confine(Kind::Kvm);
         let guest = Guest {
             devices,
             session,
+            kind,
             stopping: AtomicBool::new(false),
             samples: Samples::default(),
             last_write: LastWrite::default(),
+            memory: vm.memory,
         };
         let threads: Vec<_> = vm.vcpus.iter().map(|_| OnceLock::new()).collect();
         let (end, left) = thread::scope(|scope| {
@@ -121,15 +130,28 @@ impl LoadedVm<'_> {
     }
 }
 
+/// The power button, by its interrupt line.
+struct Button(EventFd);
+
+impl PowerButton for Button {
+    fn press(&self) {
+        // Full means that it is pressed already, and that the guest does not look.
+        self.0.write(1).ok();
+    }
+}
+
 /// What all vCPU threads share.
 pub(super) struct Guest<'s> {
     pub(super) devices: Devices,
     pub(super) session: &'s Session,
+    /// Whose rules its threads are under.
+    kind: Thread,
     /// Set when the run is over: no vCPU may enter the guest again.
     pub(super) stopping: AtomicBool,
     /// What vCPUs are at, where that is asked for.
     pub(super) samples: Samples,
     pub(super) last_write: LastWrite,
+    pub(super) memory: &'s GuestMemory,
 }
 
 /// A vCPU that has left the guest for good.
@@ -155,7 +177,7 @@ impl Guest<'_> {
                 .spawn_scoped(scope, move || {
                     let _presence = presence;
                     thread.get_or_init(gettid);
-                    narrow(Thread::Vcpu);
+                    narrow(self.kind);
                     self.run(vcpu, id)
                 })
                 .map_err(|source| Error::Thread { id, source })
@@ -176,6 +198,7 @@ impl Guest<'_> {
     /// Gets all vCPUs out of the guest, also those that are halted in KVM.
     fn stop(&self, threads: &[OnceLock<Pid>], departures: &Receiver<()>) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.memory.abandon();
         loop {
             for thread in threads.iter().filter_map(OnceLock::get) {
                 vm::interrupt(*thread);

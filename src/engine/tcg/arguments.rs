@@ -105,7 +105,7 @@ pub(super) const SANDBOX: [&str; 2] =
     ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"];
 
 /// The path under which a process opens its own file of that number.
-fn file(number: RawFd) -> String {
+pub(super) fn file(number: RawFd) -> String {
     format!("/proc/self/fd/{number}")
 }
 

@@ -22,6 +22,7 @@ use super::{
     told::Told,
 };
 use crate::{
+    attached::Attached,
     bench::{
         arm::{self, Subject, Until},
         arms::parts::{Inherited, Parts},
@@ -227,7 +228,7 @@ impl Guest {
                 let vm = kvm::Vm::create(plan.machine(), &memory)?;
                 Ok(vm.ready(plan)?.run(session, sandbox)?)
             }
-            Self::Tcg(vm) => Ok(vm.run(session, sandbox)?),
+            Self::Tcg(vm) => Ok(vm.run(session, (&Attached::default(), sandbox))?),
         }
     }
 }
