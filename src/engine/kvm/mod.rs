@@ -34,7 +34,7 @@ mod wiring;
 
 pub use memory::GuestMemory;
 pub use run::LoadedVm;
-pub use support::{Absence, Support, check, probe};
+pub use support::{Absence, Support, check, extensions, probe};
 pub use vm::Vm;
 
 /// The device that is KVM.
