@@ -6,6 +6,12 @@
 //! and crashes are no attackers; who can write to the folder is the user. A file
 //! appears under its name whole or not at all, without a name before that, so that
 //! runs side by side and a kill at any time leave nothing that is not sound.
+//!
+//! To read all of it twice on each boot, once for a digest and once for a CRC, took as
+//! long as to load it. So both are remembered for files that have not changed since
+//! (`known`).
+
+mod known;
 
 use std::{
     env,
@@ -13,13 +19,14 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use firmware_less::range::FileRange;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use sha2::{Digest as _, Sha256};
 
+use self::known::Identity;
 use crate::{
     digest::{Digest, hex},
     files::OpenFile,
@@ -33,6 +40,8 @@ const OTHERS: u32 = 0o077;
 const MAGIC: [u8; 16] = *b"ukivm-unpacked-1";
 /// A seal: the magic, the CRC-32 of all that comes before, and zeros.
 const SEAL_LEN: usize = 32;
+/// How often what is used is touched: each time it has to be checked again.
+const TOUCHED_EVERY: Duration = Duration::from_hours(1);
 
 /// Where it is kept.
 #[derive(Clone, Debug)]
@@ -66,8 +75,8 @@ impl Key {
         Self { kind, digest: Sha256::digest(bytes).into() }
     }
 
-    /// Of what that part of `file` unpacks to.
-    pub(crate) fn of_file(kind: Kind, file: &OpenFile, part: FileRange) -> io::Result<Self> {
+    /// Of what that part of `file` unpacks to, by its digest.
+    fn of_file(kind: Kind, file: &OpenFile, part: FileRange) -> io::Result<Self> {
         let mut hash = Sha256::new();
         file.each_chunk(
             part,
@@ -128,6 +137,22 @@ impl Cache {
         Ok(Self { folder })
     }
 
+    /// The key of what that part of `file` unpacks to: as it was, if nothing has changed.
+    pub(crate) fn key(&self, kind: Kind, file: &OpenFile, part: FileRange) -> io::Result<Key> {
+        let identity = Identity::of(&file.file, part);
+        let known = identity.as_ref().and_then(|identity| self.known(identity));
+        if let Some(digest) = known.and_then(|text| digest(&text)) {
+            return Ok(Key { kind, digest });
+        }
+        let key = Key::of_file(kind, file, part)?;
+        if let Some(identity) = &identity
+            && Identity::of(&file.file, part).as_ref() == Some(identity)
+        {
+            self.remember(identity, &hex(&key.digest));
+        }
+        Ok(key)
+    }
+
     /// Looks for what is known by that key.
     pub(crate) fn find(&self, key: &Key) -> io::Result<Found> {
         let path = self.path(key);
@@ -138,19 +163,35 @@ impl Cache {
         };
         let whole = file.metadata()?.len();
         let Some(len) = whole.checked_sub(SEAL_LEN as u64) else { return Ok(Found::Damaged) };
-        let mut seal = [0; SEAL_LEN];
-        file.read_exact_at(&mut seal, len)?;
         let open = OpenFile { path, file, len };
-        if seal != self::seal(crc_of(&open)?) {
+        if !self.is_sound(&open)? {
             return Ok(Found::Damaged);
         }
-        let used = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
-        };
-        // Only so that what was used last stays.
-        let _ = rustix::fs::futimens(&open.file, &used);
+        if is_older(&open.file, TOUCHED_EVERY)? {
+            touch(&open.file);
+        }
         Ok(Found::Unpacked(open))
+    }
+
+    /// Whether it is what was kept: by its check sum, or because nothing has changed
+    /// since it was by that.
+    fn is_sound(&self, open: &OpenFile) -> io::Result<bool> {
+        const SOUND: &str = "sound";
+        let whole = FileRange::first(open.len);
+        let identity = Identity::of(&open.file, whole);
+        let known = identity.as_ref().and_then(|identity| self.known(identity));
+        if known.is_some_and(|known| known == SOUND) {
+            return Ok(true);
+        }
+        let mut found = [0; SEAL_LEN];
+        open.file.read_exact_at(&mut found, open.len)?;
+        let is_sound = found == seal(crc_of(open)?);
+        if let Some(identity) = identity.filter(|_| is_sound)
+            && Identity::of(&open.file, whole).as_ref() == Some(&identity)
+        {
+            self.remember(&identity, SOUND);
+        }
+        Ok(is_sound)
     }
 
     /// Keeps what is known by that key, in the place of what was damaged too, and gives
@@ -210,6 +251,34 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+/// Whether it was last changed longer ago than that.
+fn is_older(file: &File, than: Duration) -> io::Result<bool> {
+    let modified = file.metadata()?.modified()?;
+    Ok(SystemTime::now().duration_since(modified).is_ok_and(|age| age > than))
+}
+
+/// Only so that what was used last stays.
+fn touch(file: &File) {
+    let used = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+    };
+    let _ = rustix::fs::futimens(file, &used);
+}
+
+/// The digest that is written so.
+fn digest(text: &str) -> Option<Digest> {
+    let mut digest = Digest::default();
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    if pairs.len() != digest.len() {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(pairs) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 /// Gives a file without a name that one. open(2), `O_TMPFILE`.

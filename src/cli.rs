@@ -1,6 +1,7 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
 mod bench;
+mod devices;
 mod handed;
 mod handoff;
 mod help;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
+pub use devices::{DeviceOptions, DiskError, DiskOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption, UnpackingOptions};
 pub use help::HelpOptions;
@@ -130,6 +132,10 @@ pub struct JobOptions {
     #[command(flatten)]
     pub handed: HandedOptions,
 
+    /// What else the machine has.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
+
     /// Credentials, and options that are some.
     #[command(flatten)]
     pub system: SystemOptions,
@@ -188,6 +194,11 @@ pub struct RunOptions {
     /// End the run after this time: 90, 90s, 2m, 500ms
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Run")]
     pub timeout: Option<Duration>,
+
+    /// On SIGTERM press the guest's power button, and end it only when this time has passed: 10,
+    /// 10s, 1m [default: ended at once, and without such a button]
+    #[arg(long, value_name = "TIME", value_parser = grace, help_heading = "Run")]
+    pub grace: Option<Duration>,
 
     /// Write the result to FILE as JSON
     #[arg(long, value_name = "FILE", require_equals = true, help_heading = "Run")]
@@ -302,6 +313,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The same, but no time at all too.
+fn grace(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { duration(text) }
 }
 
 #[cfg(test)]

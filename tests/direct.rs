@@ -179,7 +179,8 @@ fn run(scratch: &Scratch, engine: &str, options: &[&str]) -> Ran {
 fn kept(scratch: &Scratch) -> Vec<PathBuf> {
     let folder = scratch.path().join("cache/ukivm/unpacked");
     let entries = fs::read_dir(folder).into_iter().flatten();
-    entries.map(|entry| entry.expect("an entry").path()).collect()
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| path.extension().is_some_and(|it| it == "vmlinux")).collect()
 }
 
 #[test]

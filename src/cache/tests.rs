@@ -82,7 +82,7 @@ fn what_was_used_longest_ago_makes_room() {
     let large = |name: &str, age: u64| {
         let file = File::create(cache.folder.join(name)).unwrap();
         file.set_len(BYTES_MAX / 2).unwrap();
-        let then = SystemTime::now() - std::time::Duration::from_secs(age);
+        let then = SystemTime::now() - Duration::from_secs(age);
         file.set_modified(then).unwrap();
     };
     large("oldest", 300);
@@ -113,4 +113,50 @@ fn many_at_once_leave_one_sound_file_and_nothing_else() {
     });
     assert_eq!(found(&cache), kernel());
     assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 1);
+}
+
+/// How many things are remembered of files that did not change.
+fn known(cache: &Cache) -> usize {
+    let entries = fs::read_dir(&cache.folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|it| it == "known")).count()
+}
+
+#[test]
+fn what_did_not_change_is_not_read_again_and_a_change_is_noticed_all_the_same() {
+    let (scratch, cache) = cache();
+    let path = scratch.path().join("packed");
+    fs::write(&path, b"packed").unwrap();
+    let packed = OpenFile::open(&path).unwrap();
+    let key = |file| cache.key(Kind::Kernel, file, FileRange::first(6)).unwrap();
+    let first = key(&packed);
+    assert_eq!(first, Key::of_bytes(Kind::Kernel, b"packed"));
+    cache.keep(&first, &kernel()).unwrap();
+    assert!(matches!(cache.find(&first).unwrap(), Found::Unpacked(_)));
+    assert_eq!(known(&cache), 0, "they are too fresh");
+
+    let quiet = Duration::from_millis(2100);
+    thread::sleep(quiet);
+    for _ in 0..2 {
+        assert_eq!(key(&packed), first);
+        assert!(matches!(cache.find(&first).unwrap(), Found::Unpacked(_)));
+        assert_eq!(known(&cache), 2);
+    }
+
+    let kept = cache.path(&first);
+    let mut flipped = fs::read(&kept).unwrap();
+    flipped[LEN / 2] ^= 1;
+    let before = fs::metadata(&kept).unwrap();
+    fs::write(&kept, flipped).unwrap();
+    File::options()
+        .write(true)
+        .open(&kept)
+        .unwrap()
+        .set_modified(before.modified().unwrap())
+        .unwrap();
+    fs::write(&path, b"PACKED").unwrap();
+    for _ in 0..2 {
+        assert!(matches!(cache.find(&first).unwrap(), Found::Damaged));
+        assert_eq!(key(&packed), Key::of_bytes(Kind::Kernel, b"PACKED"));
+        thread::sleep(quiet);
+    }
 }

@@ -65,9 +65,8 @@ impl Wanted<'_> {
         fresh: impl FnOnce(&Excerpt) -> Result<Vec<u8>, E>,
     ) -> Result<OpenFile, Failed<E>> {
         if let Some(cache) = cache {
-            let key = Key::of_file(self.kind, self.packed, self.part);
-            let found = self.find(cache, &key.map_err(Failed::Read)?);
-            if let Some(file) = found {
+            let key = cache.key(self.kind, self.packed, self.part).map_err(Failed::Read)?;
+            if let Some(file) = self.find(cache, &key) {
                 return Ok(file);
             }
         }

@@ -12,7 +12,10 @@ use std::{
 
 use firmware_less::{plan::BootPlan, range::GuestRange};
 use rustix::thread::{Pid, gettid};
-use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
+use vmm_sys_util::{
+    eventfd::EventFd,
+    signal::{SIGRTMIN, register_signal_handler},
+};
 
 use super::{
     Error,
@@ -32,7 +35,7 @@ use crate::{
         virtio::Device,
     },
     outcome::{CrashReport, End, Exits, Outcome},
-    session::Session,
+    session::{PowerButton, Session},
 };
 
 /// How long vCPUs may take to stop before they are told again: a signal that
@@ -86,12 +89,16 @@ impl LoadedVm<'_> {
         let Self { vm, plan, bus } = self;
         let devices = Devices::new(vm.serial_interrupt).with_bus(bus);
         session.attach_input(devices.serial());
+        if let Some(line) = vm.power_button {
+            session.attach_power_button(Arc::new(Button(line)));
+        }
         let guest = Guest {
             devices,
             session,
             stopping: AtomicBool::new(false),
             samples: Samples::default(),
             last_write: LastWrite::default(),
+            memory: vm.memory,
         };
         let threads: Vec<_> = vm.vcpus.iter().map(|_| OnceLock::new()).collect();
         let (end, left) = thread::scope(|scope| {
@@ -118,6 +125,16 @@ impl LoadedVm<'_> {
     }
 }
 
+/// The power button, by its interrupt line.
+struct Button(EventFd);
+
+impl PowerButton for Button {
+    fn press(&self) {
+        // Full means that it is pressed already, and that the guest does not look.
+        self.0.write(1).ok();
+    }
+}
+
 /// What all vCPU threads share.
 pub(super) struct Guest<'s> {
     pub(super) devices: Devices,
@@ -127,6 +144,7 @@ pub(super) struct Guest<'s> {
     /// What vCPUs are at, where that is asked for.
     pub(super) samples: Samples,
     pub(super) last_write: LastWrite,
+    pub(super) memory: &'s GuestMemory,
 }
 
 /// A vCPU that has left the guest for good.
@@ -172,6 +190,7 @@ impl Guest<'_> {
     /// Gets all vCPUs out of the guest, also those that are halted in KVM.
     fn stop(&self, threads: &[OnceLock<Pid>], departures: &Receiver<()>) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.memory.abandon();
         loop {
             for thread in threads.iter().filter_map(OnceLock::get) {
                 vm::interrupt(*thread);
