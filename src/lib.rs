@@ -74,6 +74,7 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod exit;
+pub mod exits;
 pub mod files;
 pub mod job;
 pub mod messages;
