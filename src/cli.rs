@@ -1,8 +1,10 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
 mod bench;
+mod devices;
 mod handed;
 mod handoff;
+mod help;
 mod inspect;
 mod measure;
 mod probe;
@@ -16,8 +18,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
+pub use devices::{DeviceOptions, DiskError, DiskOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption, UnpackingOptions};
+pub use help::HelpOptions;
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
 pub use probe::{BUILT_IN, ProbeOptions};
@@ -28,7 +32,7 @@ pub use smoke::{
 pub use system::{LoadCredential, SystemOptions};
 pub use verify::VerifyOptions;
 
-use crate::{engine::Kind, exit};
+use crate::{engine::Kind, exit, help as help_topics};
 
 /// The FILE that stands for standard output.
 pub const STANDARD_OUTPUT: &str = "-";
@@ -38,7 +42,8 @@ pub const STANDARD_OUTPUT: &str = "-";
 /// The kernel, initrd and command line are taken out of the UKI, placed in guest memory as
 /// kexec_file_load(2) would, and the kernel is entered at its 64-bit entry point.
 #[derive(Debug, Parser)]
-#[command(name = "ukivm", version)]
+#[command(name = "ukivm", version, disable_help_subcommand = true)]
+#[command(after_help = help_topics::list())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -89,6 +94,8 @@ pub enum Command {
     /// Say what this host can do, and how to mend what it can't
     #[command(after_help = exit::help("doctor"))]
     Doctor(DoctorOptions),
+    /// Tell of a command, or of a topic: exit statuses, readings, a guide to failing boots
+    Help(HelpOptions),
 }
 
 /// What decides what is booted, and how. The same for every command that plans.
@@ -124,6 +131,10 @@ pub struct JobOptions {
     /// Profile, addons, credentials, console.
     #[command(flatten)]
     pub handed: HandedOptions,
+
+    /// What else the machine has.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
 
     /// Credentials, and options that are some.
     #[command(flatten)]
@@ -184,6 +195,11 @@ pub struct RunOptions {
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Run")]
     pub timeout: Option<Duration>,
 
+    /// On SIGTERM press the guest's power button, and end it only when this time has passed: 10,
+    /// 10s, 1m [default: ended at once, and without such a button]
+    #[arg(long, value_name = "TIME", value_parser = grace, help_heading = "Run")]
+    pub grace: Option<Duration>,
+
     /// Write the result to FILE as JSON
     #[arg(long, value_name = "FILE", require_equals = true, help_heading = "Run")]
     pub json: Option<PathBuf>,
@@ -221,6 +237,14 @@ pub struct PlanOptions {
 /// Options of `doctor`.
 #[derive(Clone, Debug, Args)]
 pub struct DoctorOptions {
+    /// Print what a bug report needs to say of this host, or write it to FILE
+    ///
+    /// Versions, processor, KVM and its settings, limits; no names of hosts, users, folders or
+    /// networks.
+    #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
+    #[arg(default_missing_value = STANDARD_OUTPUT, conflicts_with = "json")]
+    pub report: Option<PathBuf>,
+
     /// Print JSON, or write it to FILE
     #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
     #[arg(default_missing_value = STANDARD_OUTPUT)]
@@ -289,6 +313,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The same, but no time at all too.
+fn grace(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { duration(text) }
 }
 
 #[cfg(test)]

@@ -22,16 +22,22 @@ mod cli;
 mod count;
 /// Credentials, and options that are some.
 mod credentials;
+/// Debian with systemd.
+mod debian;
 /// In what two UKIs differ.
 mod diff;
 /// Kernels that are entered directly.
 mod direct;
+/// `--disk`, by refusals and by whole kernels.
+mod disks;
 /// Guest memory and CPU state before the first instruction, as files.
 mod dump;
 /// Verdicts on whole kernels that go wrong.
 mod faults;
 /// The same UKIs by firmware and systemd-stub, and without.
 mod firmware;
+/// SIGTERM and the power button.
+mod grace;
 /// What the kernel is handed: profiles, addons, credentials, console.
 mod handed;
 /// One kernel by every hand-off.
@@ -59,6 +65,8 @@ mod plan;
 mod probe;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
+/// How many bytes are read.
+mod reads;
 /// Many VMs at once.
 mod side_by_side;
 /// The verdicts of `ukivm smoke`.

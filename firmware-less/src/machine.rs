@@ -28,6 +28,9 @@ pub mod port {
     pub const SLEEP_CONTROL: u16 = 0x520;
     /// ACPI sleep status register. ACPI 6.5, 4.8.3.7.
     pub const SLEEP_STATUS: u16 = 0x521;
+    /// ACPI PM1 status register, where the board has one; with the enable register
+    /// behind it. ACPI 6.5, 4.8.3.1.
+    pub const PM1_STATUS: u16 = 0x600;
     /// ACPI power management timer, four bytes, 3.579545 MHz. ACPI 6.5, 4.8.3.3.
     pub const PM_TIMER: u16 = 0x608;
     /// Reset control register; [`super::RESET_VALUE`] resets. ACPI 6.5, 4.8.3.6.
@@ -40,6 +43,11 @@ pub mod port {
 pub const SERIAL_IRQ: u32 = 4;
 /// GSI of the RTC, where there is one.
 pub const RTC_IRQ: u32 = 8;
+/// GSI of the power button, where there is one: the SCI of a PC.
+pub const POWER_BUTTON_IRQ: u32 = 9;
+/// The power button in the PM1 status and enable registers. ACPI 6.5, tables 4.11
+/// and 4.12.
+pub const PM1_POWER_BUTTON: u16 = 1 << 8;
 /// What the guest writes to [`port::RESET`].
 pub const RESET_VALUE: u8 = 6;
 /// The S5 sleep type in the DSDT.
@@ -124,6 +132,8 @@ pub struct Machine {
     board: Board,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     devices: Vec<Kind>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    power_button: bool,
 }
 
 /// A machine that cannot be.
@@ -175,6 +185,7 @@ impl Machine {
             five_level: false,
             board: Board::default(),
             devices: Vec::new(),
+            power_button: false,
         })
     }
 
@@ -194,6 +205,12 @@ impl Machine {
     #[must_use]
     pub fn with_board(self, board: Board) -> Self {
         Self { board, ..self }
+    }
+
+    /// The same machine with a power button, or without.
+    #[must_use]
+    pub fn with_power_button(self, power_button: bool) -> Self {
+        Self { power_button, ..self }
     }
 
     /// The same machine with `devices` on its PCI bus, each in the next slot.
@@ -238,6 +255,12 @@ impl Machine {
     #[must_use]
     pub fn rtc(&self) -> bool {
         self.board == Board::Q35
+    }
+
+    /// Whether there is a power button that the guest is told of.
+    #[must_use]
+    pub fn has_power_button(&self) -> bool {
+        self.power_button
     }
 
     /// Whether there is a PCI bus that the guest is told of.

@@ -21,7 +21,8 @@ use crate::{
 /// Runs the job and gives the exit status.
 pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let mut timeline = Timeline::new(start);
-    let machine = job::machine(&options.job)?;
+    let grace = options.grace.unwrap_or_default();
+    let machine = job::machine(&options.job)?.with_power_button(!grace.is_zero());
     let job = Job::open(&options.job, &mut |milestone| timeline.note(milestone))?;
     let report = options.json.as_deref().map(|path| JsonFile::prepare(path, &job.files));
     let report = report.transpose()?;
@@ -37,7 +38,7 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let planned = job.plan(&engine.kind.equip(machine), options.job.digest, note)?;
     warn(&planned);
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-    let load = Load { plan: &planned.plan, files: &job.files, digest };
+    let load = Load { plan: &planned.plan, files: &job.files, digest, attached: &job.attached };
     let (outcome, timeline, watch) = supervise(&engine, &load, options, timeline)?;
     let status = status(&outcome.end, &watch);
     tell(&outcome, &watch);
@@ -75,7 +76,8 @@ fn supervise(
         time_limit: options.timeout,
         interactive: is_interactive(),
     };
-    let session = Session::new(limits, timeline).map_err(console)?;
+    let grace = options.grace.unwrap_or_default();
+    let session = Session::new(limits, timeline).map_err(console)?.with_grace(grace);
     let outcome = engine.run(load, &session);
     let Finished { interrupted, timeline, watch } = session.finish();
     let mut outcome = outcome?;

@@ -6,6 +6,7 @@
 //! over; then it stops its guest and reports.
 
 mod finish;
+mod grace;
 mod shared;
 mod wait;
 
@@ -21,8 +22,8 @@ use std::{
 
 use rustix::fd::AsFd;
 
-pub use self::finish::Finished;
-use self::shared::Shared;
+pub use self::{finish::Finished, grace::PowerButton};
+use self::{grace::Grace, shared::Shared};
 use crate::{
     console::{ESCAPE_HINT, Output, Source, Stdin, Terminal},
     messages::say,
@@ -90,6 +91,7 @@ pub struct Session {
     observer: Option<Arc<dyn Observer>>,
     watch: Mutex<Watch>,
     vigil: Mutex<Vigil>,
+    grace: Mutex<Grace>,
     /// Nothing is typed without.
     input: Option<Source>,
     /// The guest is watched by a policy that may end the run.
@@ -147,6 +149,7 @@ impl Session {
             observer: None,
             watch: Mutex::new(watch),
             vigil: Mutex::default(),
+            grace: Mutex::default(),
             input: None,
             is_watched: false,
             stdin: Mutex::new(None),

@@ -65,7 +65,7 @@ impl Session {
     pub fn wait_and_glance(&self, glance: &mut dyn FnMut()) -> End {
         loop {
             if let Some(signal) = self.signal() {
-                self.end(End::Interrupted { signal });
+                self.signalled(signal);
             }
             if let Some(end) = self.shared.ended() {
                 self.release();
@@ -107,7 +107,7 @@ impl Session {
         let limit = limit.map(|at| (at, End::TimeLimit));
         let due = self.watch().due(entered, panicked);
         let due = due.and_then(|(at, end)| Some((self.limits.start.checked_add(at)?, end)));
-        [panic, limit, due].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [panic, limit, due, self.grace_deadline()].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn sleep_until(&self, deadline: Option<Instant>) {

@@ -6,7 +6,7 @@ use acpi_tables::{
     aml::{Device, EISAName, IO, Interrupt, Name, Package, ResourceTemplate, Scope},
 };
 
-use super::{bytes, pci, table};
+use super::{bytes, pci, power_button, table};
 use crate::machine::{Machine, RTC_IRQ, SERIAL_IRQ, SLEEP_TYPE_S5, port};
 
 /// The table of `machine`.
@@ -17,6 +17,9 @@ pub(super) fn dsdt(machine: &Machine) -> Vec<u8> {
     }
     if machine.has_pci() {
         devices.extend([pci::host_bridge(), pci::board()]);
+    }
+    if machine.has_power_button() {
+        devices.extend(power_button::devices());
     }
     let mut body = bytes(&sleep_s5());
     body.extend(in_system_bus(&devices));

@@ -10,6 +10,7 @@ mod fadt;
 mod madt;
 mod mcfg;
 mod pci;
+mod power_button;
 mod rsdp;
 mod xsdt;
 
@@ -218,6 +219,27 @@ mod tests {
         };
         assert_eq!(boot_arch(&machine()) & 1 << 5, 1 << 5);
         assert_eq!(boot_arch(&machine().with_board(Board::Q35)) & 1 << 5, 0);
+    }
+
+    #[test]
+    fn a_power_button_is_described_where_there_is_one() {
+        let dsdt = |machine: &Machine| {
+            let all = pieces(machine);
+            all.into_iter().find(|(_, t)| t.starts_with(b"DSDT")).unwrap().1
+        };
+        let has = |table: &[u8], part: &[u8]| table.windows(part.len()).any(|at| at == part);
+        let (without, with) = (dsdt(&machine()), dsdt(&machine().with_power_button(true)));
+        // Edge-triggered, active high, GSI 9, as an extended interrupt descriptor: ACPI 6.5,
+        // 6.4.3.6. The method: if it is that line, take back the press and notify.
+        let interrupt = [0x89, 6, 0, 0b0011, 1, 9, 0, 0, 0];
+        let method = b"_EVT\x09\xa0\x14\x93\x68\x0a\x09\x70\x0b\x00\x01STS_\x86PWRB\x0a\x80";
+        let enable = b"_INI\x00\x70\x0b\x00\x01EN__";
+        for part in
+            [&b"ACPI0013"[..], enable, &interrupt, method, b"PWRB\x08_HID\x0c\x41\xd0\x0c\x0c"]
+        {
+            assert!(has(&with, part), "{part:x?} in {with:x?}");
+            assert!(!has(&without, part), "{part:x?}");
+        }
     }
 
     #[test]

@@ -40,8 +40,9 @@ mod wiring;
 pub use load::Rest;
 pub use memory::GuestMemory;
 pub use run::LoadedVm;
-pub use support::{Absence, Support, check, probe};
+pub use support::{Absence, Support, check, extensions, probe};
 pub use vm::Vm;
+pub(crate) use vm::{preadv, pwritev};
 
 /// The device that is KVM.
 const DEVICE: &str = "/dev/kvm";

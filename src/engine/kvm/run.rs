@@ -12,7 +12,10 @@ use std::{
 
 use firmware_less::{plan::BootPlan, range::GuestRange};
 use rustix::thread::{Pid, gettid};
-use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
+use vmm_sys_util::{
+    eventfd::EventFd,
+    signal::{SIGRTMIN, register_signal_handler},
+};
 
 use super::{
     Error,
@@ -32,7 +35,7 @@ use crate::{
         virtio::Device,
     },
     outcome::{CrashReport, End, Exits, Outcome},
-    session::Session,
+    session::{PowerButton, Session},
 };
 
 /// How long vCPUs may take to stop before they are told again: a signal that
@@ -86,6 +89,9 @@ impl LoadedVm<'_> {
         let Self { vm, plan, bus } = self;
         let devices = Devices::new(vm.serial_interrupt).with_bus(bus);
         session.attach_input(devices.serial());
+        if let Some(line) = vm.power_button {
+            session.attach_power_button(Arc::new(Button(line)));
+        }
         let guest = Guest {
             devices,
             session,
@@ -116,6 +122,16 @@ impl LoadedVm<'_> {
         let samples = guest.samples.taken();
         let last_write = guest.last_write.get();
         Ok(Outcome { end, exits: Some(exits), crash, samples, last_write, page_fault_handler })
+    }
+}
+
+/// The power button, by its interrupt line.
+struct Button(EventFd);
+
+impl PowerButton for Button {
+    fn press(&self) {
+        // Full means that it is pressed already, and that the guest does not look.
+        self.0.write(1).ok();
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{fs::File, io, os::fd::AsRawFd as _, sync::Arc};
 
 use firmware_less::{
-    machine::{KVM_TSS, Machine, SERIAL_IRQ},
+    machine::{KVM_TSS, Machine, POWER_BUTTON_IRQ, SERIAL_IRQ},
     range::{PAGE, index},
 };
 use kvm_bindings::{
@@ -77,6 +77,7 @@ pub struct Vm<'m> {
     pub(super) fd: Arc<VmFd>,
     pub(super) vcpus: Vec<Vcpu<'m>>,
     pub(super) serial_interrupt: EventFd,
+    pub(super) power_button: Option<EventFd>,
     pub(super) memory: &'m GuestMemory,
 }
 
@@ -86,7 +87,10 @@ impl<'m> Vm<'m> {
     pub fn create(machine: &Machine, memory: &'m GuestMemory) -> Result<Self, Error> {
         let kvm = super::open()?;
         let bare = BareVm::create(&kvm, memory)?;
-        let serial_interrupt = connect_interrupts(&bare.fd)?;
+        connect_interrupts(&bare.fd)?;
+        let serial_interrupt = interrupt_line(&bare.fd, SERIAL_IRQ)?;
+        let button = || interrupt_line(&bare.fd, POWER_BUTTON_IRQ);
+        let power_button = machine.has_power_button().then(button).transpose()?;
         let supported = cpuid::Supported::by(&kvm, machine)?;
         let deadline_timer = bare.fd.check_extension(Cap::TscDeadlineTimer);
         let vcpus = (0..machine.cpus())
@@ -99,7 +103,7 @@ impl<'m> Vm<'m> {
                 Ok(vcpu)
             })
             .collect::<Result<_, Error>>()?;
-        Ok(Self { fd: Arc::new(bare.fd), vcpus, serial_interrupt, memory })
+        Ok(Self { fd: Arc::new(bare.fd), vcpus, serial_interrupt, power_button, memory })
     }
 
     /// Masks the lines of both 8259s that have their bit set in `mask`.
@@ -114,14 +118,18 @@ impl<'m> Vm<'m> {
     }
 }
 
-/// Gives the VM its APICs and gives back the serial port's interrupt line.
-fn connect_interrupts(vm: &VmFd) -> Result<EventFd, Error> {
+/// Gives the VM its APICs.
+fn connect_interrupts(vm: &VmFd) -> Result<(), Error> {
     vm.set_identity_map_address(KVM_TSS.start()).map_err(during("KVM_SET_IDENTITY_MAP_ADDR"))?;
     let tss = KVM_TSS.start().saturating_add(PAGE);
     vm.set_tss_address(index(tss)).map_err(during("KVM_SET_TSS_ADDR"))?;
-    vm.create_irq_chip().map_err(during("KVM_CREATE_IRQCHIP"))?;
+    vm.create_irq_chip().map_err(during("KVM_CREATE_IRQCHIP"))
+}
+
+/// An interrupt line of the VM: the one of that number.
+fn interrupt_line(vm: &VmFd, gsi: u32) -> Result<EventFd, Error> {
     let line = devices::interrupt_line().map_err(Error::EventFd)?;
-    vm.register_irqfd(&line, SERIAL_IRQ).map_err(during("KVM_IRQFD"))?;
+    vm.register_irqfd(&line, gsi).map_err(during("KVM_IRQFD"))?;
     Ok(line)
 }
 
@@ -176,6 +184,42 @@ pub(super) fn pread(file: &File, offset: u64, into: &VolatileSlice<'_>) -> io::R
         Ok(read) => Ok(read),
         Err(_negative) => Err(io::Error::last_os_error()),
     }
+}
+
+/// Reads from `file` at `offset` straight into `into`, one after the other; returns how many
+/// bytes were read, as `preadv(2)` does. Of very many slices only the first are filled.
+pub(crate) fn preadv(file: &File, offset: u64, into: &[VolatileSlice<'_>]) -> io::Result<usize> {
+    let (offset, vectors) = (offset_of(offset)?, vectors(into));
+    // SAFETY: the kernel writes to nothing but the slices, which live as long as `into`; guest
+    // memory is never seen through Rust references.
+    let read = unsafe { libc::preadv(file.as_raw_fd(), vectors.0.as_ptr(), vectors.1, offset) };
+    usize::try_from(read).map_err(|_negative| io::Error::last_os_error())
+}
+
+/// Writes `from`, one after the other, to `file` at `offset`; returns how many bytes were
+/// written, as `pwritev(2)` does. Of very many slices only the first are written.
+pub(crate) fn pwritev(file: &File, offset: u64, from: &[VolatileSlice<'_>]) -> io::Result<usize> {
+    let (offset, vectors) = (offset_of(offset)?, vectors(from));
+    // SAFETY: the kernel reads nothing but the slices, which live as long as `from`.
+    let written = unsafe { libc::pwritev(file.as_raw_fd(), vectors.0.as_ptr(), vectors.1, offset) };
+    usize::try_from(written).map_err(|_negative| io::Error::last_os_error())
+}
+
+fn offset_of(offset: u64) -> io::Result<libc::off_t> {
+    libc::off_t::try_from(offset).map_err(io::Error::other)
+}
+
+/// `slices` as the kernel wants them, and how many: at most as many as it takes at once.
+fn vectors(slices: &[VolatileSlice<'_>]) -> (Vec<libc::iovec>, libc::c_int) {
+    /// UIO_MAXIOV, include/uapi/linux/uio.h.
+    const COUNT_MAX: usize = 1024;
+    let vector = |slice: &VolatileSlice<'_>| libc::iovec {
+        iov_base: slice.ptr_guard_mut().as_ptr().cast(),
+        iov_len: slice.len(),
+    };
+    let vectors: Vec<_> = slices.iter().take(COUNT_MAX).map(vector).collect();
+    let count = libc::c_int::try_from(vectors.len()).unwrap_or(libc::c_int::MAX);
+    (vectors, count)
 }
 
 /// Sets the vCPU's x87, SSE and further state.

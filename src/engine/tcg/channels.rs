@@ -14,8 +14,12 @@ use super::{
     Error,
     arguments::{CountingNumbers, Numbers},
     memory::Memory,
+    qmp,
 };
-use crate::child::{Standard, Text, anonymous_file};
+use crate::{
+    child::{Standard, Text, anonymous_file},
+    session::PowerButton,
+};
 
 /// Our ends.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ pub(super) struct QemuEnds {
     pub(super) files: Vec<OwnedFd>,
     /// The serial port, and where errors go.
     pub(super) standard: Standard,
+    /// Arguments for devices, which say which files are theirs.
+    pub(super) devices: Vec<String>,
 }
 
 impl Channels {
@@ -113,7 +119,8 @@ impl Channels {
         let error = made("QEMU's error output", said.handle())?.into();
         let standard = Standard { input: their_input.into(), output: their_serial.into(), error };
         let channels = Self { qmp, serial, input, exit, milestone, log, said, counting };
-        Ok((channels, QemuEnds { numbers, files, standard }))
+        let devices = Vec::new();
+        Ok((channels, QemuEnds { numbers, files, standard, devices }))
     }
 
     /// The replay log of a counted run whose QEMU has ended; empty if it was none.
@@ -128,6 +135,22 @@ impl Channels {
     /// A second handle to the serial port's input.
     pub(super) fn serial_input(&self) -> Result<UnixStream, Error> {
         made("a socket for serial input", self.input.try_clone())
+    }
+
+    /// What presses the chipset's power button.
+    pub(super) fn power_button(&self) -> Result<Button, Error> {
+        made("a second handle to QMP", self.qmp.try_clone()).map(Button)
+    }
+}
+
+/// The power button, by QMP. Whoever else writes there writes a line at a time too, and
+/// a socket takes one whole.
+#[derive(Debug)]
+pub(super) struct Button(UnixStream);
+
+impl PowerButton for Button {
+    fn press(&self) {
+        qmp::press_power_button(&self.0);
     }
 }
 

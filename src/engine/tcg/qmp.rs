@@ -97,6 +97,11 @@ pub(super) fn quit(qmp: &UnixStream) {
     send(qmp, &json!({ "execute": "quit" }));
 }
 
+/// Presses the chipset's power button.
+pub(super) fn press_power_button(qmp: &UnixStream) {
+    send(qmp, &json!({ "execute": "system_powerdown" }));
+}
+
 /// Asks the human monitor; what it prints comes as [`Message::Answer`].
 pub(super) fn ask(qmp: &UnixStream, question: &Question) {
     ask_as(qmp, question, &question.command);
