@@ -75,6 +75,7 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod exit;
+pub mod exits;
 pub mod files;
 pub mod help;
 pub mod job;

@@ -167,7 +167,7 @@ impl<'a> RunReport<'a> {
             cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
             timeline: Milestone::ALL.into_iter().map(time).collect(),
             guest_milestones: timeline.guest(),
-            exits: outcome.exits.map_or(
+            exits: outcome.exits.clone().map_or(
                 Observed::Unobservable { value: None, reason: "QEMU does not count them" },
                 Observed::Value,
             ),
