@@ -18,22 +18,36 @@ const MEMORY_MIB: u64 = 64;
 const PROPORTIONAL_KIB_MAX: u64 = 3 << 10;
 
 /// Resident KiB of all mappings of that process but guest RAM, which is as large as no
-/// other; and of them its proportional share.
+/// other; and of them its proportional share. RAM may be mapped in several pieces, one
+/// behind the other.
 fn beside_guest_ram(process: u32) -> (u64, u64) {
     let smaps = fs::read_to_string(format!("/proc/{process}/smaps")).expect("a process of ours");
     let kib = |line: &str, name: &str| -> Option<u64> {
         line.strip_prefix(name)?.trim_end_matches("kB").trim().parse().ok()
     };
-    let (mut is_ram, mut resident, mut proportional) = (false, 0, 0);
+    // Mappings without a gap between them: where they end, how much they are, what of it
+    // is resident, and whose share that is.
+    let mut runs: Vec<[u64; 4]> = Vec::new();
     for line in smaps.lines() {
-        if let Some(size) = kib(line, "Size:") {
-            is_ram = size >= MEMORY_MIB << 10;
-        } else if !is_ram {
-            resident += kib(line, "Rss:").unwrap_or(0);
-            proportional += kib(line, "Pss:").unwrap_or(0);
+        let run = runs.last_mut();
+        if let Some((start, end)) = addresses(line) {
+            match run.filter(|run| run[0] == start) {
+                Some(run) => (run[0], run[1]) = (end, run[1] + end - start),
+                None => runs.push([end, end - start, 0, 0]),
+            }
+        } else if let Some(run) = run {
+            run[2] += kib(line, "Rss:").unwrap_or(0);
+            run[3] += kib(line, "Pss:").unwrap_or(0);
         }
     }
-    (resident, proportional)
+    let others = runs.iter().filter(|run| run[1] < MEMORY_MIB << 20);
+    others.fold((0, 0), |sum, run| (sum.0 + run[2], sum.1 + run[3]))
+}
+
+/// Where a mapping begins and ends, if that is what the line says.
+fn addresses(line: &str) -> Option<(u64, u64)> {
+    let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+    Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
 }
 
 #[test]
