@@ -25,12 +25,14 @@ pub enum Milestone {
     Planned,
     /// The VM exists.
     VmCreated,
-    /// Guest memory holds the plan.
+    /// Guest memory holds the plan, or all of it that the guest needs at once.
     MemoryLoaded,
     /// The digest was found in guest memory.
     MemoryVerified,
     /// The boot processor is about to run its first instruction.
     FirstEntry,
+    /// Guest memory holds what it lacked when the guest already ran.
+    RestLoaded,
     /// The first exit to the monitor.
     FirstExit,
     /// The first byte on the guest's console.
@@ -45,7 +47,7 @@ pub enum Milestone {
 
 impl Milestone {
     /// Every milestone, in the order in which they come.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ProcessStart,
         Self::FilesOpened,
         Self::ImageParsed,
@@ -57,6 +59,7 @@ impl Milestone {
         Self::MemoryLoaded,
         Self::MemoryVerified,
         Self::FirstEntry,
+        Self::RestLoaded,
         Self::FirstExit,
         Self::FirstConsoleByte,
         Self::LinuxVersion,
@@ -71,6 +74,7 @@ impl Milestone {
             Self::FirstExit if !engine_counts_exits => "this engine does not show exits",
             Self::KernelUnpacked => "only with --handoff direct",
             Self::SourcesDigested | Self::MemoryVerified => "only with --digest",
+            Self::RestLoaded => "all was loaded before the first entry",
             Self::FirstConsoleByte => "the guest wrote nothing to its console",
             Self::LinuxVersion | Self::InitStarted => {
                 "the kernel did not print it on the console (loglevel, quiet or no console)"

@@ -4,11 +4,7 @@ use std::{fs, io::Read as _, sync::mpsc, thread};
 
 use serde::Serialize;
 
-use crate::{
-    Result,
-    arm::Arm,
-    guest::{MEMORY, OnDisk},
-};
+use crate::{Result, arm::Arm, guest::OnDisk};
 
 /// Resident pages outside the mapping that is guest RAM, in KiB: program text,
 /// libraries, heap, stacks, and what the kernel maps for a vCPU.
@@ -48,18 +44,19 @@ pub(crate) fn peak(arm: &Arm, waiting: &OnDisk) -> Result<Resident> {
     Ok(peak)
 }
 
-/// The resident KiB of all mappings but the guest's RAM, which is as large as
-/// nothing else.
+/// The resident KiB of all mappings but the guest's RAM, for which alone huge pages
+/// are asked for.
 fn beside_guest_ram(smaps: &str) -> u64 {
-    let kib = |line: &str, name: &str| -> Option<u64> {
-        line.strip_prefix(name)?.trim_end_matches("kB").trim().parse().ok()
+    let kib = |line: &str| -> Option<u64> {
+        line.strip_prefix("Rss:")?.trim_end_matches("kB").trim().parse().ok()
     };
-    let mut is_ram = false;
-    let mut sum = 0;
+    let (mut sum, mut resident) = (0, 0);
     for line in smaps.lines() {
-        if let Some(size) = kib(line, "Size:") {
-            is_ram = size >= MEMORY >> 10;
-        } else if let Some(resident) = kib(line, "Rss:").filter(|_| !is_ram) {
+        if let Some(rss) = kib(line) {
+            resident = rss;
+        } else if let Some(flags) = line.strip_prefix("VmFlags:")
+            && !flags.split_whitespace().any(|flag| flag == "hg")
+        {
             sum += resident;
         }
     }

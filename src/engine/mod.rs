@@ -21,7 +21,8 @@ use crate::{
     digest::{self, Digest},
     exit,
     files::Files,
-    outcome::Outcome,
+    messages::chain,
+    outcome::{End, Outcome},
     session::{Milestone, Session},
 };
 
@@ -204,23 +205,53 @@ pub struct Load<'a> {
     pub digest: Option<(&'a [GuestRange], Digest)>,
 }
 
-/// Makes the VM and fills its memory side by side.
+/// Makes the VM and fills its memory side by side; the initrd comes while the guest
+/// runs already, unless its bytes are needed before.
 fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     let machine = load.plan.machine();
     let memory = kvm::GuestMemory::new(machine)?;
-    let vm = thread::scope(|scope| {
+    thread::scope(|scope| {
         let maker = scope.spawn(|| {
             let vm = kvm::Vm::create(machine, &memory);
             session.mark(Milestone::VmCreated);
             vm
         });
-        let loaded = memory.load(load.plan, load.files);
+        let loaded = if load.digest.is_some() {
+            memory.load(load.plan, load.files).map(|()| None)
+        } else {
+            memory.load_first(load.plan, load.files)
+        };
         session.mark(Milestone::MemoryLoaded);
-        let vm = maker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        loaded.and(vm)
-    })?;
-    verify(load, session, |range, see| memory.read_memory(range, see).map_err(io::Error::other))?;
-    Ok(vm.ready(load.plan)?.run(session)?)
+        let rest = loaded.map(|rest| rest.map(|rest| scope.spawn(|| load_rest(rest, session))));
+        let vm = join(maker);
+        let ran = rest.and_then(|rest| Ok((vm?.ready(load.plan)?, rest))).map_err(Error::from);
+        let ran = ran.and_then(|(vm, rest)| {
+            verify(load, session, |range, see| {
+                vm.read_memory(range, see).map_err(io::Error::other)
+            })?;
+            Ok((vm.run(session)?, rest))
+        });
+        memory.abandon();
+        let (outcome, rest) = ran?;
+        // What could not be read comes before what the guest did without it.
+        rest.map_or(Ok(()), join)?;
+        Ok(outcome)
+    })
+}
+
+/// Loads what the guest did not need at once. If that fails, the run is over.
+fn load_rest(rest: kvm::Rest<'_>, session: &Session) -> Result<(), kvm::Error> {
+    let loaded = rest.load();
+    match &loaded {
+        Ok(()) => session.mark(Milestone::RestLoaded),
+        Err(error) => session.end(End::EngineFailure { reason: chain(error) }),
+    }
+    loaded
+}
+
+/// What a thread gives; its panic becomes ours.
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {

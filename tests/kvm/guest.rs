@@ -94,9 +94,17 @@ impl Guest {
 
     /// The plan: everything up to 8 GiB is mapped to itself, the hole in RAM too.
     pub(crate) fn plan(&self) -> BootPlan {
+        self.planned(self.placements.clone())
+    }
+
+    /// The same with one more placement.
+    pub(crate) fn plan_with(&self, placement: Placement) -> BootPlan {
+        self.planned([self.placements.as_slice(), &[placement]].concat())
+    }
+
+    fn planned(&self, mut placements: Vec<Placement>) -> BootPlan {
         let shape = Shape { leaf_size: LeafSize::Mib2, five_level: false };
         let tables = PageTables::identity(PAGE_TABLES, &[GuestRange::constant(0, 8 * GIB)], shape);
-        let mut placements = self.placements.clone();
         placements.push(Placement::of_bytes("page tables", tables.range(), tables.bytes));
         let map = MemoryMap::of(&self.machine);
         BootPlan::new(self.machine.clone(), map, placements, self.cpu.clone()).expect("a plan")

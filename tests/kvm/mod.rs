@@ -5,5 +5,6 @@ mod cpus;
 mod ends;
 mod entry;
 mod guest;
+mod later;
 mod memory;
 mod ports;

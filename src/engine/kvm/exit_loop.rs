@@ -2,7 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use firmware_less::range::GuestRange;
 use kvm_ioctls::VcpuExit;
+use vm_memory::VolatileSlice;
 use vmm_sys_util::errno;
 
 use super::{
@@ -39,7 +41,9 @@ pub(super) fn run(
     id: usize,
     exits: &mut Exits,
 ) -> Option<Cause> {
-    let Guest { devices, session, stopping, samples, last_write } = guest;
+    let Guest { devices, session, stopping, samples, last_write, memory } = guest;
+    // A second EFAULT is for another reason.
+    let mut lacks_memory = memory.was_withheld();
     let mut entering = id == 0;
     if entering {
         session.mark(Milestone::FirstEntry);
@@ -66,14 +70,8 @@ pub(super) fn run(
                 count(&mut exits.pio_in);
                 devices.read(port, data);
             }
-            Ok(VcpuExit::MmioRead(address, data)) => {
-                count(&mut exits.mmio_read);
-                devices.read_memory(address, data);
-            }
-            Ok(VcpuExit::MmioWrite(address, data)) => {
-                count(&mut exits.mmio_write);
-                devices.write_memory(address, data);
-            }
+            Ok(VcpuExit::MmioRead(address, data)) => read_memory(guest, exits, address, data),
+            Ok(VcpuExit::MmioWrite(address, data)) => write_memory(guest, exits, address, data),
             Ok(VcpuExit::Intr) => {
                 count(&mut exits.interrupted);
                 samples.note(id, vcpu);
@@ -81,6 +79,10 @@ pub(super) fn run(
             Err(error) if error.errno() == libc::EINTR => {
                 count(&mut exits.interrupted);
                 samples.note(id, vcpu);
+            }
+            Err(error) if error.errno() == libc::EFAULT && lacks_memory => {
+                memory.wait_while(|| !stopping.load(Ordering::Relaxed));
+                lacks_memory = false;
             }
             // A vCPU that waits to be started looks up when INIT comes.
             Err(error) if error.errno() == libc::EAGAIN => count(&mut exits.other),
@@ -96,6 +98,30 @@ pub(super) fn run(
         }
     }
     None
+}
+
+fn read_memory(guest: &Guest<'_>, exits: &mut Exits, address: u64, data: &mut [u8]) {
+    count(&mut exits.mmio_read);
+    match emulated(guest, address, data.len()) {
+        Some(memory) => drop(memory.copy_to(data)),
+        None => guest.devices.read_memory(address, data),
+    }
+}
+
+fn write_memory(guest: &Guest<'_>, exits: &mut Exits, address: u64, data: &[u8]) {
+    count(&mut exits.mmio_write);
+    match emulated(guest, address, data.len()) {
+        Some(memory) => memory.copy_from(data),
+        None => guest.devices.write_memory(address, data),
+    }
+}
+
+/// The RAM that an MMIO exit is about, as soon as it is there: where KVM emulates
+/// the guest's instructions, it takes RAM that is withheld for a device.
+fn emulated<'m>(guest: &Guest<'m>, address: u64, len: usize) -> Option<VolatileSlice<'m>> {
+    let memory = guest.memory;
+    memory.was_withheld().then_some(())?;
+    memory.slice(GuestRange::new(address, len as u64)?).ok()
 }
 
 #[inline]

@@ -1,46 +1,64 @@
 //! How a plan gets into guest memory.
 
 use std::{
-    io,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
 use firmware_less::{
     kernel::Image,
-    plan::{BootPlan, Content, FileId, FileSlice},
-    range::{GuestRange, align_down, index},
+    plan::BootPlan,
+    range::{GuestRange, align_down, align_up},
 };
 use rustix::thread::sched_getaffinity;
 use vm_memory::{Le32, Le64, VolatileMemory as _, VolatileSlice};
 
 use super::{
-    Error, join,
-    memory::{GuestMemory, skip},
-    vm,
+    Error,
+    chunk::{CHUNK, Chunk},
+    join,
+    memory::{GuestMemory, Withheld},
 };
 use crate::files::Files;
 
-/// How much of a file one thread reads before it looks for more: whole huge
-/// pages, so that no two threads clear the same one.
-const CHUNK: u64 = 4 << 20;
+/// The name of what may come later.
+const INITRD: &str = "initrd";
+
+/// How much of an initrd may come later, at the least: a thread and a move cost
+/// as much as reading a tenth of that.
+const WORTH_A_THREAD: u64 = 2 * CHUNK;
 
 impl GuestMemory {
     /// Puts everything that `plan` places where it belongs, files by reading
     /// straight into guest memory.
     pub fn load(&self, plan: &BootPlan, files: &Files) -> Result<(), Error> {
-        let mut chunks = Vec::new();
-        for placement in plan.placements() {
-            for piece in &placement.pieces {
-                let start = placement.range.start().saturating_add(piece.offset);
-                let Some(range) = GuestRange::new(start, piece.content.len()) else { continue };
-                match &piece.content {
-                    Content::Bytes(bytes) => self.slice(range)?.copy_from(bytes),
-                    Content::File(slice) => chunks.extend(Chunk::all_of(range, *slice)),
-                }
-            }
-        }
-        self.read_files(&chunks, files)?;
+        self.load_now(plan, &chunks(plan), files)
+    }
+
+    /// The same for all that the guest needs at once. The rest, if that is worth it,
+    /// may be loaded while the guest runs: whoever comes too early waits for it.
+    pub fn load_first<'a>(
+        &'a self,
+        plan: &'a BootPlan,
+        files: &'a Files,
+    ) -> Result<Option<Rest<'a>>, Error> {
+        let mut chunks = chunks(plan);
+        let withheld = patient(plan).and_then(|range| self.withhold(range));
+        let rest = withheld.map(|withheld| {
+            let is_later = |chunk: &mut Chunk<'_>| withheld.range().contains(chunk.range);
+            let chunks = chunks.extract_if(.., is_later).collect();
+            let vcpus = plan.machine().cpus() as usize;
+            Rest { withheld, chunks, files, vcpus }
+        });
+        self.load_now(plan, &chunks, files)?;
+        Ok(rest)
+    }
+
+    fn load_now(&self, plan: &BootPlan, chunks: &[Chunk<'_>], files: &Files) -> Result<(), Error> {
+        read(chunks, readers(chunks.len(), 0), &|chunk| {
+            chunk.read(&self.slice(chunk.range)?, files)?;
+            Ok(true)
+        })?;
         for placement in plan.placements() {
             if let Some(relocation) = &placement.relocation {
                 relocation.apply(&mut InGuest(self.slice(placement.range)?));
@@ -48,24 +66,71 @@ impl GuestMemory {
         }
         Ok(())
     }
+}
 
-    /// Reads `chunks`, several at a time where that pays.
-    fn read_files(&self, chunks: &[Chunk], files: &Files) -> Result<(), Error> {
-        let next = AtomicUsize::new(0);
-        let read_some = || {
-            while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                chunk.read(&self.slice(chunk.range)?, files)?;
-            }
-            Ok(())
-        };
-        thread::scope(|scope| {
-            // Where a helper can't be had, there is more for the others.
-            let helper = |_| thread::Builder::new().spawn_scoped(scope, read_some).ok();
-            let helpers: Vec<_> = (1..readers(chunks.len())).filter_map(helper).collect();
-            let mine = read_some();
-            helpers.into_iter().map(join).fold(mine, Result::and)
-        })
+/// What the guest does not need at once.
+#[derive(Debug)]
+pub struct Rest<'a> {
+    withheld: Withheld<'a>,
+    chunks: Vec<Chunk<'a>>,
+    files: &'a Files,
+    vcpus: usize,
+}
+
+impl Rest<'_> {
+    /// Loads it, and lets everybody see it. Stops early if nobody needs it any more.
+    pub fn load(self) -> Result<(), Error> {
+        let Self { withheld, chunks, files, vcpus } = self;
+        let spare = withheld.spare()?;
+        read(&chunks, readers(chunks.len(), vcpus), &|chunk| {
+            chunk.read(&spare.slice(chunk.range)?, files)?;
+            Ok(!withheld.is_abandoned())
+        })?;
+        if withheld.is_abandoned() { Ok(()) } else { withheld.give(&spare) }
     }
+}
+
+/// What no kernel reads before it has come far: the whole chunks of the initrd.
+fn patient(plan: &BootPlan) -> Option<GuestRange> {
+    let initrd = plan.placements().iter().find(|placement| placement.name == INITRD)?.range;
+    let (start, end) = (align_up(initrd.start(), CHUNK)?, align_down(initrd.end(), CHUNK));
+    GuestRange::between(start, end).filter(|range| range.len() >= WORTH_A_THREAD)
+}
+
+/// Everything that `plan` places, in chunks.
+fn chunks(plan: &BootPlan) -> Vec<Chunk<'_>> {
+    let pieces = plan.placements().iter().flat_map(|placement| {
+        placement.pieces.iter().filter_map(|piece| {
+            let start = placement.range.start().saturating_add(piece.offset);
+            Some((GuestRange::new(start, piece.content.len())?, &piece.content))
+        })
+    });
+    pieces.flat_map(|(range, content)| Chunk::all_of(range, content)).collect()
+}
+
+/// Gives `chunks` to `one`, several at a time where there are `threads`, until it
+/// says that no more is wanted.
+fn read(
+    chunks: &[Chunk<'_>],
+    threads: usize,
+    one: &(dyn Fn(&Chunk<'_>) -> Result<bool, Error> + Sync),
+) -> Result<(), Error> {
+    let next = AtomicUsize::new(0);
+    let read_some = || {
+        while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if !one(chunk)? {
+                break;
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        // Where a helper can't be had, there is more for the others.
+        let helper = |_| thread::Builder::new().spawn_scoped(scope, read_some).ok();
+        let helpers: Vec<_> = (1..threads).filter_map(helper).collect();
+        let mine = read_some();
+        helpers.into_iter().map(join).fold(mine, Result::and)
+    })
 }
 
 /// Guest memory as something to be changed in place.
@@ -85,58 +150,13 @@ impl Image for InGuest<'_> {
     }
 }
 
-/// A part of a file, and where it goes. Small enough for several threads to
-/// share a file.
-#[derive(Debug)]
-struct Chunk {
-    range: GuestRange,
-    file: FileId,
-    offset: u64,
-    /// Where what is read of the file ends, beyond this chunk.
-    end: u64,
-}
-
-impl Chunk {
-    /// All of `slice`, which goes to `range`.
-    fn all_of(range: GuestRange, slice: FileSlice) -> impl Iterator<Item = Self> {
-        let first = align_down(range.start(), CHUNK);
-        (first..range.end()).step_by(index(CHUNK)).filter_map(move |base| {
-            let part = GuestRange::new(base, CHUNK)?.intersection(range)?;
-            let skipped = part.start().saturating_sub(range.start());
-            let offset = slice.range.offset().saturating_add(skipped);
-            Some(Self { range: part, file: slice.file, offset, end: slice.range.end() })
-        })
-    }
-
-    fn read(&self, into: &VolatileSlice<'_>, files: &Files) -> Result<(), Error> {
-        let file = files.get(self.file).ok_or(Error::NoSuchFile { file: self.file })?;
-        let path = || file.path.clone();
-        let mut rest = skip(into, 0);
-        let mut offset = self.offset;
-        while !rest.is_empty() {
-            match vm::pread(&file.file, offset, &rest) {
-                Ok(0) => {
-                    let found = file.file.metadata().map_or(offset, |metadata| metadata.len());
-                    return Err(Error::ShortRead { path: path(), found, wanted: self.end });
-                }
-                Ok(read) => {
-                    rest = skip(&rest, read);
-                    offset = offset.saturating_add(read as u64);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::Read { path: path(), offset, source }),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How many threads are to read so many chunks. A second one makes loading 1.6
-/// times as fast: most of the time goes into clearing and filling fresh pages.
-fn readers(chunks: usize) -> usize {
+/// How many threads are to read so many chunks, beside `busy` others. A second one
+/// makes loading 1.6 times as fast: most of the time goes into clearing and filling
+/// fresh pages.
+fn readers(chunks: usize, busy: usize) -> usize {
     const MOST: usize = 4;
     let cpus = sched_getaffinity(None).map_or(1, |cpus| cpus.count() as usize);
-    cpus.min(chunks).min(MOST)
+    cpus.saturating_sub(busy).max(1).min(chunks).min(MOST)
 }
 
 #[cfg(test)]
@@ -146,8 +166,8 @@ mod tests {
     use firmware_less::{
         e820::MemoryMap,
         machine::Machine,
-        plan::{Piece, Placement},
-        range::FileRange,
+        plan::{Content, FileId, FileSlice, Piece, Placement},
+        range::{FileRange, index},
     };
 
     use super::*;
@@ -227,26 +247,5 @@ mod tests {
         files.push(OpenFile { path: "dir.efi".into(), file, len: 0x1000 });
         let error = memory.load(&plan, &files).unwrap_err();
         assert_eq!(error.to_string(), "dir.efi: can't read at offset 0x0");
-    }
-
-    #[test]
-    fn chunks_cover_a_slice_once_and_end_where_huge_pages_do() {
-        let slice =
-            FileSlice { file: FileId::UKI, range: FileRange::new(0x400, 3 * CHUNK).unwrap() };
-        let range = GuestRange::new(CHUNK / 2, 3 * CHUNK).unwrap();
-        let chunks: Vec<_> = Chunk::all_of(range, slice).collect();
-        let bounds: Vec<_> = chunks
-            .iter()
-            .map(|chunk| (chunk.range.start(), chunk.range.len(), chunk.offset))
-            .collect();
-        assert_eq!(
-            bounds,
-            [
-                (CHUNK / 2, CHUNK / 2, 0x400),
-                (CHUNK, CHUNK, 0x400 + CHUNK / 2),
-                (2 * CHUNK, CHUNK, 0x400 + CHUNK * 3 / 2),
-                (3 * CHUNK, CHUNK / 2, 0x400 + CHUNK * 5 / 2),
-            ]
-        );
     }
 }

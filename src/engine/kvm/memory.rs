@@ -8,7 +8,7 @@ use firmware_less::{
 };
 use vm_memory::{MmapRegion, VolatileMemory as _, VolatileSlice};
 
-use super::{Error, vm};
+use super::{Error, later::Later, vm};
 
 /// What KVM wants host and guest addresses alike aligned to, so that it can map
 /// a huge page of the one as a huge page of the other.
@@ -27,12 +27,35 @@ pub struct GuestMemory {
     banks: Arc<[Bank]>,
 }
 
-/// One range of RAM, within a mapping that is larger by what aligns it.
+/// One range of RAM.
 #[derive(Debug)]
 pub struct Bank {
     range: GuestRange,
+    mapping: Aligned,
+    later: Later,
+}
+
+/// Memory that begins at a huge page, within a mapping that is larger by what
+/// aligns it.
+#[derive(Debug)]
+struct Aligned {
     mapping: MmapRegion,
     skip: usize,
+}
+
+/// A range that nobody sees before it is filled: whoever comes earlier waits.
+/// Dropped without being given, it is lost, and nobody waits any more.
+#[derive(Debug)]
+pub(super) struct Withheld<'m> {
+    bank: &'m Bank,
+    range: GuestRange,
+}
+
+/// Where what belongs into a [`Withheld`] range is meanwhile.
+#[derive(Debug)]
+pub(super) struct Spare {
+    range: GuestRange,
+    memory: Aligned,
 }
 
 impl GuestMemory {
@@ -59,6 +82,35 @@ impl GuestMemory {
         Ok(())
     }
 
+    /// Withholds `range`, whole huge pages that nobody has touched, if the host can
+    /// do that. Once only.
+    pub(super) fn withhold(&self, range: GuestRange) -> Option<Withheld<'_>> {
+        let bank = self.banks.iter().find(|bank| bank.range.contains(range))?;
+        if bank.later.is_used() || !vm::moves_pages() {
+            return None;
+        }
+        vm::withhold(&bank.place(range)?).ok()?;
+        bank.later.withhold(range);
+        Some(Withheld { bank, range })
+    }
+
+    /// Whether anything of it ever was withheld.
+    pub(super) fn was_withheld(&self) -> bool {
+        self.banks.iter().any(|bank| bank.later.is_used())
+    }
+
+    /// Waits until nothing is withheld any more, while `wanted` says so.
+    pub(super) fn wait_while(&self, wanted: impl Fn() -> bool) {
+        for bank in self.banks.iter().filter(|bank| bank.later.is_used()) {
+            bank.later.wait_while(&wanted);
+        }
+    }
+
+    /// Nobody needs any more what is still withheld.
+    pub fn abandon(&self) {
+        self.banks.iter().for_each(|bank| bank.later.abandon());
+    }
+
     pub(super) fn banks(&self) -> &[Bank] {
         &self.banks
     }
@@ -70,12 +122,7 @@ impl GuestMemory {
 
 impl Bank {
     fn new(range: GuestRange) -> Result<Self, Error> {
-        let len = index(range.len()).saturating_add(HUGE_PAGE);
-        let mapping = MmapRegion::new(len).map_err(|source| Error::Reserve { range, source })?;
-        let skip = mapping.as_ptr().align_offset(HUGE_PAGE);
-        let bank = Self { range, mapping, skip };
-        vm::prefer_huge_pages(&bank.whole());
-        Ok(bank)
+        Ok(Self { range, mapping: Aligned::new(range)?, later: Later::default() })
     }
 
     /// Where in the guest.
@@ -83,16 +130,77 @@ impl Bank {
         self.range
     }
 
-    /// All of it.
+    /// All of it, also what is withheld: to be shown to KVM, not to be touched.
     pub(super) fn whole(&self) -> VolatileSlice<'_> {
-        self.slice(self.range).unwrap_or_else(|| unreachable!("the mapping holds the bank"))
+        self.place(self.range).unwrap_or_else(|| unreachable!("the mapping holds the bank"))
     }
 
+    /// The memory at `range`, as soon as it is there.
     pub(super) fn slice(&self, range: GuestRange) -> Option<VolatileSlice<'_>> {
-        let offset = range.start().checked_sub(self.range.start())?;
-        let inside = self.range.contains(range);
+        let place = self.place(range)?;
+        self.later.wait_for(range).then_some(place)
+    }
+
+    fn place(&self, range: GuestRange) -> Option<VolatileSlice<'_>> {
+        self.mapping.part(self.range, range)
+    }
+}
+
+impl Aligned {
+    /// As much as `range` is long.
+    fn new(range: GuestRange) -> Result<Self, Error> {
+        let len = index(range.len()).saturating_add(HUGE_PAGE);
+        let mapping = MmapRegion::new(len).map_err(|source| Error::Reserve { range, source })?;
+        let skip = mapping.as_ptr().align_offset(HUGE_PAGE);
+        let memory = Self { mapping, skip };
+        memory.part(range, range).iter().for_each(vm::prefer_huge_pages);
+        Ok(memory)
+    }
+
+    /// The memory at `part`, if it all begins at that of `whole`.
+    fn part(&self, whole: GuestRange, part: GuestRange) -> Option<VolatileSlice<'_>> {
+        let offset = part.start().checked_sub(whole.start())?;
+        let inside = whole.contains(part);
         let skip = self.skip.checked_add(index(offset))?;
-        inside.then(|| self.mapping.get_slice(skip, index(range.len())).ok())?
+        inside.then(|| self.mapping.get_slice(skip, index(part.len())).ok())?
+    }
+}
+
+impl Withheld<'_> {
+    pub(super) fn range(&self) -> GuestRange {
+        self.range
+    }
+
+    /// Whether nobody needs it any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.bank.later.is_abandoned()
+    }
+
+    /// Memory to fill in its stead.
+    pub(super) fn spare(&self) -> Result<Spare, Error> {
+        Ok(Spare { range: self.range, memory: Aligned::new(self.range)? })
+    }
+
+    /// Puts what `spare` holds in its place: from now on everybody sees it.
+    pub(super) fn give(self, spare: &Spare) -> Result<(), Error> {
+        let range = self.range;
+        let moved = |source| Error::Move { range, source };
+        let place = self.bank.place(range).ok_or(Error::NotRam { range })?;
+        vm::move_pages(&spare.slice(range)?, &place).map_err(moved)?;
+        self.bank.later.give();
+        Ok(())
+    }
+}
+
+impl Drop for Withheld<'_> {
+    fn drop(&mut self) {
+        self.bank.later.lose();
+    }
+}
+
+impl Spare {
+    pub(super) fn slice(&self, range: GuestRange) -> Result<VolatileSlice<'_>, Error> {
+        self.memory.part(self.range, range).ok_or(Error::NotRam { range })
     }
 }
 

@@ -5,9 +5,12 @@
 //! so that loading it and making the VM can go on side by side:
 //!
 //! ```text
-//! GuestMemory::new ─┬─ memory.load(plan, files) ─┬─ vm.ready(plan) ── run(session)
-//!                   └─ Vm::create(machine) ──────┘
+//! GuestMemory::new ─┬─ memory.load_first(plan, files) ─┬─ vm.ready(plan) ── run(session)
+//!                   │                                  └─ rest.load()
+//!                   └─ Vm::create(machine) ──────────────┘
 //! ```
+//!
+//! What the guest does not need at once is loaded while it runs ([`Rest`]).
 
 use std::{io, panic, path::PathBuf, thread::ScopedJoinHandle};
 
@@ -16,11 +19,13 @@ use kvm_ioctls::Kvm;
 use thiserror::Error;
 use vmm_sys_util::errno;
 
+mod chunk;
 mod cpuid;
 mod crash;
 mod exit_loop;
 mod exit_reason;
 mod last_write;
+mod later;
 mod load;
 mod memory;
 mod regions;
@@ -32,6 +37,7 @@ mod vcpu;
 mod vm;
 mod wiring;
 
+pub use load::Rest;
 pub use memory::GuestMemory;
 pub use run::LoadedVm;
 pub use support::{Absence, Support, check, probe};
@@ -83,6 +89,14 @@ pub enum Error {
     NotRam {
         /// Which range.
         range: GuestRange,
+    },
+    /// What was read while the guest ran can't be put in its place.
+    #[error("can't move what was read to its place in guest RAM, {range}")]
+    Move {
+        /// Which place.
+        range: GuestRange,
+        /// What the kernel said.
+        source: io::Error,
     },
     /// A plan made for other files than these.
     #[error("the plan refers to file {}, which is not open", file.0)]

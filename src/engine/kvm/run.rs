@@ -98,6 +98,7 @@ impl LoadedVm<'_> {
             stopping: AtomicBool::new(false),
             samples: Samples::default(),
             last_write: LastWrite::default(),
+            memory: vm.memory,
         };
         let threads: Vec<_> = vm.vcpus.iter().map(|_| OnceLock::new()).collect();
         let (end, left) = thread::scope(|scope| {
@@ -143,6 +144,7 @@ pub(super) struct Guest<'s> {
     /// What vCPUs are at, where that is asked for.
     pub(super) samples: Samples,
     pub(super) last_write: LastWrite,
+    pub(super) memory: &'s GuestMemory,
 }
 
 /// A vCPU that has left the guest for good.
@@ -188,6 +190,7 @@ impl Guest<'_> {
     /// Gets all vCPUs out of the guest, also those that are halted in KVM.
     fn stop(&self, threads: &[OnceLock<Pid>], departures: &Receiver<()>) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.memory.abandon();
         loop {
             for thread in threads.iter().filter_map(OnceLock::get) {
                 vm::interrupt(*thread);

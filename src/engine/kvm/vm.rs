@@ -12,7 +12,10 @@ use kvm_bindings::{
     kvm_userspace_memory_region, kvm_xsave,
 };
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
-use rustix::{mm::Advice, thread::Pid};
+use rustix::{
+    mm::{Advice, MprotectFlags, MremapFlags},
+    thread::Pid,
+};
 use vm_memory::VolatileSlice;
 use vmm_sys_util::{errno, eventfd::EventFd, signal::SIGRTMIN};
 
@@ -137,6 +140,36 @@ pub(super) fn prefer_huge_pages(memory: &VolatileSlice<'_>) {
     // SAFETY: the slice is a mapping of ours, and the advice changes what backs
     // it, not what it holds.
     let _ = unsafe { rustix::mm::madvise(start.cast(), memory.len(), Advice::LinuxHugepage) };
+}
+
+/// Whether [`move_pages`] works here: MREMAP_DONTUNMAP is there since Linux 5.7.
+pub(super) fn moves_pages() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(5), Some(7))
+}
+
+/// Takes all access to `memory` away: for the guest, KVM_RUN fails with EFAULT, or
+/// MMIO where KVM emulates.
+pub(super) fn withhold(memory: &VolatileSlice<'_>) -> io::Result<()> {
+    let start = memory.ptr_guard_mut().as_ptr();
+    // SAFETY: a mapping of ours. Whoever gives slices of it away
+    // (`Bank::slice`) gives none of this one before `move_pages` is done.
+    unsafe { rustix::mm::mprotect(start.cast(), memory.len(), MprotectFlags::empty()) }?;
+    Ok(())
+}
+
+/// Moves the pages of `from` to `to`, in one step for all who look. `from` is empty
+/// then, and of `to` nothing is left; both are as long.
+pub(super) fn move_pages(from: &VolatileSlice<'_>, to: &VolatileSlice<'_>) -> io::Result<()> {
+    let flags = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
+    let (old, new) = (from.ptr_guard_mut().as_ptr(), to.ptr_guard_mut().as_ptr());
+    let len = from.len().min(to.len());
+    // SAFETY: both are mappings of ours, and stay mapped. Nobody reads `from` but
+    // through volatile accesses, and nobody has access to `to`.
+    unsafe { rustix::mm::mremap_fixed(old.cast(), len, len, flags, new.cast()) }?;
+    Ok(())
 }
 
 /// Reads from `file` at `offset` straight into guest memory; returns how many
