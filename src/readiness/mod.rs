@@ -10,25 +10,42 @@ mod notice;
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
 pub use self::{lines::Lines, notice::Notice};
+use crate::timeline::micros;
+
+/// The port of the host's that the guest calls.
+pub const PORT: u32 = 0x756b_6976;
 
 /// The most units of which is known when they became active: a guest may name units
 /// without end.
 const UNITS_MAX: usize = 4096;
 
 /// What has been said so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Readiness {
-    /// When all had started that was to start.
+    /// When all had started that was to start: a milestone.
+    #[serde(skip)]
     pub ready: Option<Duration>,
     /// Its last word on what it is at.
     pub status: Option<String>,
     /// Units, and when each became active for the first time.
+    #[serde(serialize_with = "times")]
     pub units: Vec<(String, Duration)>,
     /// What it calls itself.
     pub hostname: Option<String>,
     /// The status that it ends with.
     pub exit_status: Option<u8>,
+}
+
+/// Units and times as a JSON object, in microseconds.
+fn times<S: Serializer>(units: &[(String, Duration)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(units.len()))?;
+    for (unit, at) in units {
+        map.serialize_entry(unit, &micros(*at))?;
+    }
+    map.end()
 }
 
 impl Readiness {

@@ -44,8 +44,10 @@ impl Notice {
 fn text(value: &[u8]) -> Option<String> {
     let value = value.get(..TEXT_MAX).unwrap_or(value);
     let text = String::from_utf8_lossy(value);
-    let shown: String =
-        text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    let shown: String = text
+        .chars()
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
     (!shown.is_empty()).then_some(shown)
 }
 

@@ -80,16 +80,13 @@ impl Calls {
     fn data(&mut self, header: &Header, payload: &[u8]) -> Option<Header> {
         let caller = header.src_port;
         let is_whole = usize::try_from(header.len).is_ok_and(|len| len == payload.len());
-        match self.open.get_mut(&caller).filter(|_| is_whole) {
-            Some(taken) => {
-                *taken = taken.wrapping_add(header.len);
-                self.listener.heard(caller, payload);
-                Some(reply(header, op::CREDIT_UPDATE, *taken))
-            }
-            None => {
-                self.hang_up(caller);
-                Some(reply(header, op::RST, 0))
-            }
+        if let Some(taken) = self.open.get_mut(&caller).filter(|_| is_whole) {
+            *taken = taken.wrapping_add(header.len);
+            self.listener.heard(caller, payload);
+            Some(reply(header, op::CREDIT_UPDATE, *taken))
+        } else {
+            self.hang_up(caller);
+            Some(reply(header, op::RST, 0))
         }
     }
 

@@ -92,7 +92,7 @@ impl Vsock {
             let bytes = answer.bytes();
             fill(&chain.buffers().ok_or(Broken)?.writable, &bytes)?;
             self.answers.pop_front();
-            rx.used(head, u32::try_from(bytes.len()).map_err(|_| Broken)?)?;
+            rx.used(head, u32::try_from(bytes.len()).map_err(|_too_long| Broken)?)?;
             any = true;
         }
         if any { rx.tell() } else { Ok(()) }
@@ -137,7 +137,7 @@ fn packet(chain: Chain<'_>) -> Result<(Header, Vec<u8>), Broken> {
     }
     let (header, payload) = bytes.split_first_chunk().ok_or(Broken)?;
     let header = Header::parse(header);
-    let len = usize::try_from(header.len).map_err(|_| Broken)?;
+    let len = usize::try_from(header.len).map_err(|_too_long| Broken)?;
     Ok((header, payload.get(..len).unwrap_or(payload).to_vec()))
 }
 
