@@ -1,6 +1,7 @@
 //! The command line: options as typed. What they mean is for [`crate::job`].
 
 mod bench;
+mod devices;
 mod handed;
 mod handoff;
 mod inspect;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
+pub use devices::{DeviceOptions, DiskError, DiskOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption, UnpackingOptions};
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
@@ -124,6 +126,10 @@ pub struct JobOptions {
     /// Profile, addons, credentials, console.
     #[command(flatten)]
     pub handed: HandedOptions,
+
+    /// What else the machine has.
+    #[command(flatten)]
+    pub devices: DeviceOptions,
 
     /// Credentials, and options that are some.
     #[command(flatten)]

@@ -11,7 +11,7 @@ use firmware_less::{
 use thiserror::Error;
 
 use crate::{
-    credentials, engine, exit, files,
+    attached, credentials, engine, exit, files,
     outcome::Signal,
     probe, symbols,
     verdict::lists,
@@ -29,6 +29,15 @@ pub enum Error {
         /// Why not.
         #[source]
         source: files::Error,
+    },
+    /// A disk can't be had.
+    #[error("{}", path.display())]
+    Disk {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: attached::Error,
     },
     /// Reading a file failed.
     #[error("{}: reading it failed", path.display())]
@@ -384,6 +393,7 @@ impl Error {
             | Self::EmptyShard { .. } => exit::USAGE,
             Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),
+            Self::Disk { source, .. } => source.exit_status(),
             Self::Host { .. } => exit::BUG,
         }
     }
@@ -394,6 +404,11 @@ impl Error {
         match self {
             Self::Handoff { source: kexec::Error::NoRoom { .. }, .. } => {
                 Some("give the machine more memory with --memory".into())
+            }
+            Self::Disk { source: attached::Error::Open { for_writing: true, source }, .. }
+                if source.kind() != io::ErrorKind::NotFound =>
+            {
+                Some("with ,ro the guest can't write to it, with ,ephemeral what it writes is dropped".into())
             }
             Self::PackedForKexec => Some("add --handoff direct".into()),
             Self::KaslrIsTheKernels => {

@@ -36,6 +36,7 @@ use directly::wish;
 
 use crate::{
     addons::{folder, in_folder},
+    attached::{self, Attached},
     cli::JobOptions,
     credentials::oem_strings,
     digest::{self, Digest},
@@ -63,6 +64,8 @@ pub struct Job {
     pub kexec: kexec::Options,
     /// For a kernel that is to be entered directly.
     pub direct: Option<Directly>,
+    /// What the machine has on PCI.
+    pub attached: Attached,
     /// What the system is told by SMBIOS.
     pub oem_strings: OemStrings,
 }
@@ -102,6 +105,7 @@ impl Job {
         };
         let oem_strings = oem_strings(&options.system)?;
         let Opening { mut files, verified, .. } = files;
+        let attached = Attached::open(&options.devices, &files)?;
         mark(Milestone::FilesOpened);
         let reading = options.handed.reading();
         let Accepted { uki, handed, kernel } = Accepted::read(files.uki(), reading, &choice)
@@ -113,7 +117,7 @@ impl Job {
         if direct.is_some() {
             mark(Milestone::KernelUnpacked);
         }
-        Ok(Self { files, verified, uki, handed, kernel, kexec, direct, oem_strings })
+        Ok(Self { files, verified, uki, handed, kernel, kexec, direct, attached, oem_strings })
     }
 
     /// The plan for `machine`, sealed with a digest if that is wanted. `mark` is told
@@ -233,6 +237,8 @@ fn refused(image: &OpenFile, refusal: Refusal, choice: &handed::Choice) -> Error
 /// The machine that `options` ask for.
 pub fn machine(options: &JobOptions) -> Result<Machine, Error> {
     let machine = Machine::new(options.memory, options.cpus).map_err(Error::Machine)?;
+    let machine =
+        machine.with_devices(attached::kinds(&options.devices)).map_err(Error::Machine)?;
     Ok(machine.with_leaf_size(options.leaf_size.into()).with_five_level(options.five_level))
 }
 

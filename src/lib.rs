@@ -60,6 +60,7 @@
 //!   stamps are as exact but begin late, and a stop at an address moves the clock.
 
 pub mod addons;
+pub mod attached;
 pub mod bench;
 pub mod bug;
 mod cache;

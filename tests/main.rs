@@ -28,6 +28,8 @@ mod debian;
 mod diff;
 /// Kernels that are entered directly.
 mod direct;
+/// `--disk`, by refusals and by whole kernels.
+mod disks;
 /// Guest memory and CPU state before the first instruction, as files.
 mod dump;
 /// Verdicts on whole kernels that go wrong.

@@ -17,6 +17,7 @@ use firmware_less::{
 use serde::Serialize;
 
 use crate::{
+    attached::Described,
     cli::{JobOptions, PlanOptions},
     commands::{json_file::JsonFile, print, tell, warn},
     digest::hex,
@@ -50,6 +51,8 @@ struct Report<'a> {
     warnings: Vec<String>,
     initrd: Vec<Part>,
     boot_params: Vec<boot_params::Field>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    devices: Vec<Described>,
     #[serde(flatten)]
     plan: &'a BootPlan,
 }
@@ -81,6 +84,7 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         initrd: parts(job.handed_by(planned.handoff)),
         warnings: warnings.iter().map(Warning::to_string).collect(),
         boot_params: boot_params_of(plan),
+        devices: job.attached.describe(plan.machine()),
         plan,
         handoff: Handoff::new(&job, &planned),
     };
@@ -126,6 +130,9 @@ fn text(report: &Report<'_>, files: &Files) -> String {
         section("reading", vec![format!("{}: {}", report.reading, report.reading.title())]);
     }
     section("machine", vec![format!("{} RAM, {} vCPU", size(machine.memory()), machine.cpus())]);
+    if !report.devices.is_empty() {
+        section("PCI", report.devices.iter().map(ToString::to_string).collect());
+    }
     if let Some(kaslr) = &report.handoff.kaslr {
         section("hand-off", vec![directly(kaslr)]);
     }

@@ -38,7 +38,7 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let planned = job.plan(&engine.kind.equip(machine), options.job.digest, note)?;
     warn(&planned);
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-    let load = Load { plan: &planned.plan, files: &job.files, digest };
+    let load = Load { plan: &planned.plan, files: &job.files, digest, attached: &job.attached };
     let (outcome, timeline, watch) = supervise(&engine, &load, options, timeline)?;
     let status = status(&outcome.end, &watch);
     tell(&outcome, &watch);

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    attached::Attached,
     cli::EngineOption,
     digest::{self, Digest},
     exit,
@@ -201,6 +202,8 @@ pub struct Load<'a> {
     pub plan: &'a BootPlan,
     /// Where its bytes are.
     pub files: &'a Files,
+    /// What the machine has on PCI.
+    pub attached: &'a Attached,
     /// What guest memory must hash to, and over which ranges.
     pub digest: Option<(&'a [GuestRange], Digest)>,
 }
@@ -229,7 +232,8 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
             verify(load, session, |range, see| {
                 vm.read_memory(range, see).map_err(io::Error::other)
             })?;
-            Ok((vm.run(session)?, rest))
+            let devices = load.attached.devices().map_err(kvm::Error::Devices)?;
+            Ok((vm.attach(devices)?.run(session)?, rest))
         });
         memory.abandon();
         let (outcome, rest) = ran?;
@@ -255,7 +259,7 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
-    Ok(load_tcg(load, session)?.run(session)?)
+    Ok(load_tcg(load, session)?.run(session, load.attached)?)
 }
 
 /// Runs a plan on the TCG engine and counts its guest's instructions.

@@ -46,15 +46,31 @@ pub(crate) fn on_kvm_unless(
         skip(test, "KVM can't run kernels here, and there is no bed: images/build bed makes it");
         return None;
     }
-    let mut runs = run(commands);
+    let mut runs = run(commands, None);
     for (number, ran) in runs.iter_mut().enumerate() {
         if is_the_bed_s_own(ran) && !is_wanted(number, ran) {
             eprintln!("once more in the bed, {:?} gave {ran:?}", commands.get(number));
             let command = commands.get(number).into_iter().cloned().collect::<Vec<_>>();
-            *ran = run(&command).remove(0);
+            *ran = run(&command, None).remove(0);
         }
     }
     Some(runs)
+}
+
+/// Runs `ukivm` with `command`, which writes to files in `folder`, once. `None`, and `test`
+/// noted as skipped, where KVM can't be had.
+pub(crate) fn on_kvm_writing(test: &str, command: &[String], folder: &Path) -> Option<Ran> {
+    if kvm_works() {
+        return Some(Scratch::new().ukivm(command));
+    }
+    if !images().join("bed/initrd").is_file() {
+        skip(test, "KVM can't run kernels here, and there is no bed: images/build bed makes it");
+        return None;
+    }
+    let commands = [command.to_vec()];
+    let run = || run(&commands, Some(folder)).remove(0);
+    let ran = run();
+    Some(if is_the_bed_s_own(&ran) { run() } else { ran })
 }
 
 /// Whether a run may have ended so because the bed's processor is emulated: now
@@ -68,13 +84,13 @@ fn is_the_bed_s_own(ran: &Ran) -> bool {
 }
 
 /// Runs `ukivm` with each of `commands`, one after the other in one bed, or in
-/// another where that one hangs. What each wrote comes back through a shared folder.
-fn run(commands: &[Vec<String>]) -> Vec<Ran> {
+/// another where that one hangs; `folder` is one that they write to. What each wrote comes back through a shared folder.
+fn run(commands: &[Vec<String>], folder: Option<&Path>) -> Vec<Ran> {
     let scratch = Scratch::new();
     let mut hung_at = None;
     loop {
         let first = finished(&scratch, commands.len());
-        if in_one_bed(&scratch, commands, first) {
+        if in_one_bed((&scratch, folder), commands, first) {
             break;
         }
         let done = finished(&scratch, commands.len());
@@ -123,7 +139,11 @@ fn finished(scratch: &Scratch, commands: usize) -> usize {
 
 /// Runs `commands` from the one numbered `first` on in a bed. Whether it came to its
 /// end; else it hung, and was ended.
-fn in_one_bed(scratch: &Scratch, commands: &[Vec<String>], first: usize) -> bool {
+fn in_one_bed(
+    (scratch, folder): (&Scratch, Option<&Path>),
+    commands: &[Vec<String>],
+    first: usize,
+) -> bool {
     let line = |(number, arguments): (usize, &Vec<String>)| {
         let quoted: Vec<_> = arguments.iter().map(|word| format!("'{word}'")).collect();
         format!(
@@ -138,6 +158,7 @@ fn in_one_bed(scratch: &Scratch, commands: &[Vec<String>], first: usize) -> bool
         .args(["--timeout", "1500", "--share"])
         .arg(scratch.path())
         .args(own_folder())
+        .args(folder.iter().flat_map(|folder| [Path::new("--share"), *folder]))
         .args(["-c", &script.join("\n")])
         .stderr(File::create(&said).expect("a file for what it says"))
         .spawn()

@@ -21,6 +21,7 @@ use std::{
 
 use firmware_less::{plan::BootPlan, range::GuestRange};
 use ukivm::{
+    attached::Attached,
     engine::tcg::{self, Memory, Vm},
     files::Files,
     outcome::Outcome,
@@ -45,7 +46,7 @@ fn have_qemu(test: &str) -> bool {
 fn run(plan: &BootPlan, limit: Duration) -> (Outcome, Arc<Memory>) {
     let vm = Vm::create(plan.machine()).unwrap().load(plan, &Files::default()).unwrap();
     let memory = vm.memory();
-    (vm.run(&session(limit)).unwrap(), memory)
+    (vm.run(&session(limit), &Attached::default()).unwrap(), memory)
 }
 
 /// A session without a console.

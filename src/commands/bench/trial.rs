@@ -60,7 +60,7 @@ pub(super) fn run(
         return Err(Error::NotDirect { path: job_options.image, why });
     }
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-    let load = Load { plan: &planned.plan, files: &job.files, digest };
+    let load = Load { plan: &planned.plan, files: &job.files, digest, attached: &job.attached };
     let watch = Watch::new(policy(options.until.into()));
     let time_limit = Some(super::time_limit(options, engine.kind));
     let limits = Limits { start, time_limit, interactive: false };

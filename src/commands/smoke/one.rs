@@ -133,7 +133,7 @@ impl One {
         let planned = job.plan(&engine.kind.equip(machine), options.digest, note)?;
         warn(&planned);
         let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-        let load = Load { plan: &planned.plan, files: &job.files, digest };
+        let load = Load { plan: &planned.plan, files: &job.files, digest, attached: &job.attached };
 
         let symbols = self.options.system_map.as_deref().map(read_symbols).transpose()?;
         policy.limits = policy::limits(&self.options.limits, engine.kind);

@@ -10,8 +10,8 @@ use super::{Broken, Driver};
 ///
 /// What the methods before `serve` give never changes while the guest runs.
 pub trait Device: Send {
-    /// Its device ID. Virtio 1.2, 5.
-    fn id(&self) -> u16;
+    /// Its device ID, `VIRTIO_ID_…`. Virtio 1.2, 5.
+    fn id(&self) -> u32;
 
     /// The name of its thread, at most 15 bytes.
     fn name(&self) -> &str;

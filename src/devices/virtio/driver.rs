@@ -1,13 +1,20 @@
 //! What a device sees of the driver that uses it.
 
-use std::{io, os::fd::AsRawFd};
+use std::{
+    io,
+    os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use vmm_sys_util::{
     epoll::{ControlOperation, Epoll, EpollEvent, EventSet},
     eventfd::EventFd,
 };
 
-use super::queue::Queue;
+use super::queue::{Broken, Chain, Queue};
 use crate::engine::kvm::GuestMemory;
 
 /// A driver that is ready, for the time until it resets the device.
@@ -20,6 +27,7 @@ pub struct Driver {
     /// The queues, as many as the device has, whether the driver uses them or not.
     pub queues: Vec<Queue>,
     stop: EventFd,
+    stopping: Arc<AtomicBool>,
     watched: Epoll,
 }
 
@@ -44,7 +52,8 @@ impl Driver {
         queues: Vec<Queue>,
         stop: EventFd,
     ) -> io::Result<Self> {
-        let driver = Self { memory, features, queues, stop, watched: Epoll::new()? };
+        let (stopping, watched) = (Arc::default(), Epoll::new()?);
+        let driver = Self { memory, features, queues, stop, stopping, watched };
         driver.add(&driver.stop, STOP)?;
         for queue in driver.queues.iter().filter(|queue| queue.is_used()) {
             driver.watch(&queue.bell)?;
@@ -78,6 +87,47 @@ impl Driver {
             drop(queue.bell.read());
         }
         Ready::Work
+    }
+
+    /// Answers every request on the first queue by `answer`, which gives how many bytes it
+    /// wrote, until the device is to stop: all that a device does that only answers.
+    pub fn answer_all(
+        &mut self,
+        mut answer: impl FnMut(Chain<'_>) -> Result<u32, Broken>,
+    ) -> Result<(), Broken> {
+        while !self.is_stopping() {
+            let queue = self.queues.first_mut().ok_or(Broken)?;
+            queue.do_not_disturb()?;
+            let mut answered = 0_u16;
+            // No more than there is room for: others may want the device to stop.
+            while answered < queue.size()
+                && let Some(chain) = queue.take()?
+            {
+                let head = chain.head();
+                let written = answer(chain)?;
+                queue.used(head, written)?;
+                answered = answered.saturating_add(1);
+            }
+            if answered > 0 {
+                queue.tell()?;
+            }
+            if !queue.listen()? && self.wait() == Ready::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the device is to stop: for one that has work to do still, since a guest can
+    /// always see to that.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What is set before [`Driver::stop`] is signalled.
+    pub(super) fn stopping(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopping)
     }
 
     /// What can be read once the device is to stop.

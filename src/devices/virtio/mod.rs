@@ -11,14 +11,20 @@
 //!
 //! The lower line is all that is hot. It has no lock, and no exit to this process.
 
+pub mod block;
 mod common;
 mod device;
 mod driver;
 mod queue;
+mod random;
 mod transport;
 mod worker;
 
 pub use device::Device;
 pub use driver::{Driver, Ready};
 pub use queue::{Broken, Buffers, Chain, Queue};
+pub use random::Random;
 pub(in crate::devices) use transport::{MEMORY as TRANSPORT_MEMORY, Transport};
+
+#[cfg(test)]
+mod tests;

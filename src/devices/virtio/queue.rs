@@ -76,6 +76,12 @@ impl Queue {
         self.ring.ready()
     }
 
+    /// How many requests it has room for.
+    #[must_use]
+    pub fn size(&self) -> u16 {
+        self.ring.size()
+    }
+
     /// What is signalled when the driver has made something available.
     #[must_use]
     pub fn bell(&self) -> &EventFd {

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use virtio_bindings::virtio_ids::{VIRTIO_ID_BLOCK, VIRTIO_ID_CONSOLE, VIRTIO_ID_NET};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{
@@ -347,7 +348,7 @@ fn config_space(device: &dyn Device, msix: &Msix) -> (ConfigSpace, u8, u8) {
     const FIRST: u16 = 0x1040;
     let identity = Identity {
         vendor: VENDOR,
-        device: FIRST.saturating_add(device.id()),
+        device: FIRST.saturating_add(u16::try_from(device.id()).unwrap_or(0)),
         class: class(device.id()),
         revision: 1,
     };
@@ -390,11 +391,11 @@ fn vendor(kind: u8, at: u16, len: usize, more: &[u8]) -> Vec<u8> {
 }
 
 /// What kind of function a device of that ID is. PCI Code and ID Assignment, 1.
-fn class(id: u16) -> u32 {
+fn class(id: u32) -> u32 {
     match id {
-        1 => 0x02_0000,
-        2 => 0x01_8000,
-        3 => 0x07_8000,
+        VIRTIO_ID_NET => 0x02_0000,
+        VIRTIO_ID_BLOCK => 0x01_0000,
+        VIRTIO_ID_CONSOLE => 0x07_8000,
         _ => 0x00_ff00,
     }
 }

@@ -17,6 +17,7 @@ use super::{Device, Driver, Ready, queue::Interrupt};
 pub(super) struct Worker {
     thread: JoinHandle<Box<dyn Device>>,
     stop: EventFd,
+    stopping: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Worker {
@@ -47,6 +48,7 @@ impl Worker {
         alarm: Alarm,
     ) -> io::Result<Self> {
         let stop = driver.stop().try_clone()?;
+        let stopping = driver.stopping();
         let name = device.name().to_owned();
         let serve = move || {
             if device.serve(&mut driver).is_err() {
@@ -56,11 +58,12 @@ impl Worker {
             device
         };
         let thread = thread::Builder::new().name(name).spawn(serve)?;
-        Ok(Self { thread, stop })
+        Ok(Self { thread, stop, stopping })
     }
 
     /// Waits until the device has finished what it is at. Nothing where it panicked.
     pub(super) fn stop(self) -> Option<Box<dyn Device>> {
+        self.stopping.store(true, Ordering::Relaxed);
         // The counter is never near full.
         drop(self.stop.write(1));
         self.thread.join().ok()

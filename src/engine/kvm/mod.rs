@@ -42,6 +42,7 @@ pub use memory::GuestMemory;
 pub use run::LoadedVm;
 pub use support::{Absence, Support, check, probe};
 pub use vm::Vm;
+pub(crate) use vm::{preadv, pwritev};
 
 /// The device that is KVM.
 const DEVICE: &str = "/dev/kvm";

@@ -186,6 +186,42 @@ pub(super) fn pread(file: &File, offset: u64, into: &VolatileSlice<'_>) -> io::R
     }
 }
 
+/// Reads from `file` at `offset` straight into `into`, one after the other; returns how many
+/// bytes were read, as `preadv(2)` does. Of very many slices only the first are filled.
+pub(crate) fn preadv(file: &File, offset: u64, into: &[VolatileSlice<'_>]) -> io::Result<usize> {
+    let (offset, vectors) = (offset_of(offset)?, vectors(into));
+    // SAFETY: the kernel writes to nothing but the slices, which live as long as `into`; guest
+    // memory is never seen through Rust references.
+    let read = unsafe { libc::preadv(file.as_raw_fd(), vectors.0.as_ptr(), vectors.1, offset) };
+    usize::try_from(read).map_err(|_negative| io::Error::last_os_error())
+}
+
+/// Writes `from`, one after the other, to `file` at `offset`; returns how many bytes were
+/// written, as `pwritev(2)` does. Of very many slices only the first are written.
+pub(crate) fn pwritev(file: &File, offset: u64, from: &[VolatileSlice<'_>]) -> io::Result<usize> {
+    let (offset, vectors) = (offset_of(offset)?, vectors(from));
+    // SAFETY: the kernel reads nothing but the slices, which live as long as `from`.
+    let written = unsafe { libc::pwritev(file.as_raw_fd(), vectors.0.as_ptr(), vectors.1, offset) };
+    usize::try_from(written).map_err(|_negative| io::Error::last_os_error())
+}
+
+fn offset_of(offset: u64) -> io::Result<libc::off_t> {
+    libc::off_t::try_from(offset).map_err(io::Error::other)
+}
+
+/// `slices` as the kernel wants them, and how many: at most as many as it takes at once.
+fn vectors(slices: &[VolatileSlice<'_>]) -> (Vec<libc::iovec>, libc::c_int) {
+    /// UIO_MAXIOV, include/uapi/linux/uio.h.
+    const COUNT_MAX: usize = 1024;
+    let vector = |slice: &VolatileSlice<'_>| libc::iovec {
+        iov_base: slice.ptr_guard_mut().as_ptr().cast(),
+        iov_len: slice.len(),
+    };
+    let vectors: Vec<_> = slices.iter().take(COUNT_MAX).map(vector).collect();
+    let count = libc::c_int::try_from(vectors.len()).unwrap_or(libc::c_int::MAX);
+    (vectors, count)
+}
+
 /// Sets the vCPU's x87, SSE and further state.
 pub(super) fn set_xsave(vcpu: &VcpuFd, xsave: &kvm_xsave) -> Result<(), errno::Error> {
     // SAFETY: KVM reads more than `xsave` holds only where the process has asked

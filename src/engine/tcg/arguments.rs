@@ -100,7 +100,7 @@ pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<S
 }
 
 /// The path under which a process opens its own file of that number.
-fn file(number: RawFd) -> String {
+pub(super) fn file(number: RawFd) -> String {
     format!("/proc/self/fd/{number}")
 }
 

@@ -76,6 +76,8 @@ pub(super) struct QemuEnds {
     pub(super) files: Vec<OwnedFd>,
     /// The serial port, and where errors go.
     pub(super) standard: Standard,
+    /// Arguments for devices, which say which files are theirs.
+    pub(super) devices: Vec<String>,
 }
 
 impl Channels {
@@ -117,7 +119,8 @@ impl Channels {
         let error = made("QEMU's error output", said.handle())?.into();
         let standard = Standard { input: their_input.into(), output: their_serial.into(), error };
         let channels = Self { qmp, serial, input, exit, milestone, log, said, counting };
-        Ok((channels, QemuEnds { numbers, files, standard }))
+        let devices = Vec::new();
+        Ok((channels, QemuEnds { numbers, files, standard, devices }))
     }
 
     /// The replay log of a counted run whose QEMU has ended; empty if it was none.

@@ -16,6 +16,7 @@ mod arguments;
 mod channels;
 pub mod count;
 mod crash;
+mod devices;
 mod ending;
 mod error;
 mod memory;
@@ -55,6 +56,7 @@ pub use self::{
     rom::Error as StateError,
 };
 use crate::{
+    attached::Attached,
     child::Child,
     files::Files,
     outcome::{End, Outcome},
@@ -103,7 +105,7 @@ impl Vm {
             check_visible(placement)?;
             self.fill(placement, files)?;
         }
-        let rom = rom::boot_rom(plan.cpu(), None, &smbios)?;
+        let rom = rom::boot_rom(plan.cpu(), None, &smbios, self.machine.has_pci())?;
         let named = |placement: &Placement| (placement.name, placement.range);
         Ok(LoadedVm {
             machine: self.machine,
@@ -198,8 +200,13 @@ impl LoadedVm {
     /// Runs the guest until `session` is over.
     ///
     /// QEMU is bound to the calling thread's life and ends with it.
-    pub fn run(self, session: &Session) -> Result<Outcome, Error> {
-        let (channels, ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
+    pub fn run(self, session: &Session, attached: &Attached) -> Result<Outcome, Error> {
+        let (channels, mut ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
+        let devices = devices::arguments(self.machine.slots(), attached);
+        let (arguments, files) =
+            devices.map_err(|source| Error::Channel { what: "a file for a device", source })?;
+        ends.devices = arguments;
+        ends.files.extend(files);
         let seen = self.boot(session, &channels, ends, &mut |bytes| session.output(bytes))?;
         Ok(self.outcome(session, &seen))
     }
@@ -244,9 +251,9 @@ impl LoadedVm {
 
     /// Everything between us and a QEMU that counts, if this can be counted.
     fn counting(&self, count: Count) -> Result<(Channels, QemuEnds), Error> {
-        count::check_cpus(self.machine.cpus())?;
+        count::check_machine(&self.machine)?;
         count::check_qemu(&self.qemu)?;
-        let rom = rom::boot_rom(&self.cpu, Some(count::MARK), &self.smbios)?;
+        let rom = rom::boot_rom(&self.cpu, Some(count::MARK), &self.smbios, false)?;
         Channels::open(&self.memory, &rom, count)
     }
 
@@ -258,12 +265,13 @@ impl LoadedVm {
         ends: QemuEnds,
         see: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<Seen, Error> {
-        let QemuEnds { numbers, files, standard } = ends;
+        let QemuEnds { numbers, files, standard, devices } = ends;
         let input = channels.serial_input()?;
         let (over, end) = channels::over()?;
         let button = self.machine.has_power_button().then(|| channels.power_button());
         let button = button.transpose()?;
-        let arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
+        let mut arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
+        arguments.extend(devices);
         let start = || Child::start(&self.qemu.path, &arguments, files, standard);
         let failed = |source| Error::Start { path: self.qemu.path.clone(), source };
 

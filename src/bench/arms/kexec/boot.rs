@@ -22,6 +22,7 @@ use super::{
     told::Told,
 };
 use crate::{
+    attached::Attached,
     bench::{
         arm::{self, Subject, Until},
         arms::parts::{Inherited, Parts},
@@ -219,7 +220,7 @@ impl Guest {
                 let vm = kvm::Vm::create(plan.machine(), &memory)?;
                 Ok(vm.ready(plan)?.run(session)?)
             }
-            Self::Tcg(vm) => Ok(vm.run(session)?),
+            Self::Tcg(vm) => Ok(vm.run(session, &Attached::default())?),
         }
     }
 }

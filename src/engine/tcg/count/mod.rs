@@ -19,6 +19,7 @@
 pub(super) mod breakpoint;
 mod replay_log;
 
+use firmware_less::machine::Machine;
 use thiserror::Error;
 
 pub use self::replay_log::LogError;
@@ -52,6 +53,9 @@ pub enum Error {
         /// How many.
         found: u32,
     },
+    /// Devices whose answers come when the host has them.
+    #[error("a machine with devices on PCI can't be counted")]
+    Devices,
     /// A QEMU whose counts nobody has verified.
     #[error(
         "this QEMU is {found}; counts were verified with {VERIFIED}x only, and UKIVM_QEMU may \
@@ -183,9 +187,13 @@ impl Late {
     }
 }
 
-/// Whether a machine of `cpus` vCPUs can be counted.
-pub(super) fn check_cpus(cpus: u32) -> Result<(), Error> {
-    if cpus == 1 { Ok(()) } else { Err(Error::Cpus { found: cpus }) }
+/// Whether such a machine can be counted.
+pub(super) fn check_machine(machine: &Machine) -> Result<(), Error> {
+    match machine.cpus() {
+        1 if machine.has_pci() => Err(Error::Devices),
+        1 => Ok(()),
+        cpus => Err(Error::Cpus { found: cpus }),
+    }
 }
 
 /// Whether that QEMU's counts are known to be exact.

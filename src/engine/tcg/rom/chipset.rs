@@ -4,6 +4,7 @@
 use firmware_less::{
     cpu_state::CpuState,
     machine::{self, port},
+    pci::{CONFIG_ADDRESS, CONFIG_DATA},
     reset_vector::RESET_CODE,
 };
 
@@ -19,9 +20,19 @@ pub(super) fn reset_unless_new(code: &mut Code) {
 
 /// Puts the chipset's ACPI registers, the timer among them, where the tables say.
 pub(super) fn power_management(code: &mut Code) {
-    for (register, value) in [(PMBASE, PMBASE_VALUE), (ACPI_CNTL, ACPI_EN)] {
-        code.mov32(Gpr::Rdx, CONFIG_ADDRESS.into()).mov32(Gpr::Rax, register).out_dx_eax();
-        code.mov32(Gpr::Rdx, CONFIG_DATA.into()).mov32(Gpr::Rax, value).out_dx_eax();
+    configure(code, &[(PMBASE, PMBASE_VALUE), (ACPI_CNTL, ACPI_EN)]);
+}
+
+/// Puts the configuration space of all buses in memory where the tables say.
+pub(super) fn ecam(code: &mut Code) {
+    configure(code, &[(PCIEXBAR + 4, 0), (PCIEXBAR, PCIEXBAR_VALUE)]);
+}
+
+/// Writes each value to its register.
+fn configure(code: &mut Code, registers: &[(u32, u32)]) {
+    for (register, value) in registers {
+        code.mov32(Gpr::Rdx, CONFIG_ADDRESS.into()).mov32(Gpr::Rax, *register).out_dx_eax();
+        code.mov32(Gpr::Rdx, CONFIG_DATA.into()).mov32(Gpr::Rax, *value).out_dx_eax();
     }
 }
 
@@ -44,9 +55,12 @@ pub(super) fn pics(code: &mut Code, cpu: &CpuState) {
     }
 }
 
-/// Configuration mechanism 1: address and data.
-const CONFIG_ADDRESS: u16 = 0xcf8;
-const CONFIG_DATA: u16 = 0xcfc;
+/// Where ECAM is: of the host bridge, bus 0, device 0, function 0.
+/// Intel 3 Series Express Chipset Family datasheet, 5.1.16.
+const PCIEXBAR: u32 = 1 << 31 | 0x60;
+/// 256 MiB, for 256 buses; enabled.
+#[expect(clippy::cast_possible_truncation, reason = "below 4 GiB")]
+const PCIEXBAR_VALUE: u32 = machine::ECAM.start() as u32 | 1;
 /// Enable; bus 0, device 31, function 0.
 const LPC: u32 = 1 << 31 | 31 << 11;
 /// Where the ACPI registers are.

@@ -32,8 +32,14 @@ use self::{
 pub(super) use self::{parts::SHOWN_AT, stages::AFTER_MARK};
 
 /// The ROM that enters `cpu`'s state, and says so by a byte to `mark`, a port,
-/// [`AFTER_MARK`] instructions before. It shows `smbios` where the plan has that.
-pub(super) fn boot_rom(cpu: &CpuState, mark: Option<u16>, smbios: &[u8]) -> Result<Vec<u8>, Error> {
+/// [`AFTER_MARK`] instructions before. It shows `smbios` where the plan has that. ECAM is
+/// where the tables say, if they do.
+pub(super) fn boot_rom(
+    cpu: &CpuState,
+    mark: Option<u16>,
+    smbios: &[u8],
+    has_pci: bool,
+) -> Result<Vec<u8>, Error> {
     tables::check(cpu)?;
     let mut rom = Rom::default();
     rom.put(
@@ -41,7 +47,7 @@ pub(super) fn boot_rom(cpu: &CpuState, mark: Option<u16>, smbios: &[u8]) -> Resu
         Code::default().jmp_near16(RESET_VECTOR.offset, REAL_MODE.offset).bytes(),
     );
     rom.put(REAL_MODE, stages::real_mode().bytes());
-    rom.put(PROTECTED_MODE, stages::protected_mode(cpu).bytes());
+    rom.put(PROTECTED_MODE, stages::protected_mode(cpu, has_pci).bytes());
     rom.put(LONG_MODE, stages::long_mode(cpu, mark).bytes());
     rom.put_operands(cpu);
     rom.put(FLAT_GDT, &tables::flat_gdt());

@@ -29,13 +29,16 @@ pub(super) fn real_mode() -> Code {
 
 /// The chipset and the local APIC, which must come before paging because the
 /// plan's page tables need not map it; then long mode.
-pub(super) fn protected_mode(cpu: &CpuState) -> Code {
+pub(super) fn protected_mode(cpu: &CpuState, has_pci: bool) -> Code {
     let mut code = Code::default();
     code.mov32(Gpr::Rax, tables::FLAT_DATA.into());
     for segment in [Ds, Es, Ss] {
         code.mov_to_segment(segment);
     }
     chipset::power_management(&mut code);
+    if has_pci {
+        chipset::ecam(&mut code);
+    }
     chipset::local_apic(&mut code, cpu);
     chipset::pics(&mut code, cpu);
     paging(&mut code, cpu);

@@ -7,7 +7,7 @@ use crate::engine::tcg::cpu_state::cpu_state;
 
 /// The instructions of `part`, up to and with the jump that leaves it.
 fn disassembly(part: Part, bitness: u32) -> String {
-    disassembly_of(&boot_rom(&cpu_state(), None, &[]).unwrap(), part, bitness)
+    disassembly_of(&boot_rom(&cpu_state(), None, &[], false).unwrap(), part, bitness)
 }
 
 fn disassembly_of(rom: &[u8], part: Part, bitness: u32) -> String {
@@ -32,7 +32,7 @@ fn disassembly_of(rom: &[u8], part: Part, bitness: u32) -> String {
 
 #[test]
 fn the_rom_is_64_kib_and_starts_with_a_jump_at_the_reset_vector() {
-    assert_eq!(boot_rom(&cpu_state(), None, &[]).unwrap().len(), 0x1_0000);
+    assert_eq!(boot_rom(&cpu_state(), None, &[], false).unwrap().len(), 0x1_0000);
     assert_eq!(disassembly(RESET_VECTOR, 16), "jmp 0xff00\n");
 }
 
@@ -53,7 +53,7 @@ fn long_mode_sets_all_that_the_plan_says_and_jumps() {
 
 #[test]
 fn a_mark_is_written_as_many_instructions_before_the_kernel_as_is_said() {
-    let marking = boot_rom(&cpu_state(), Some(0x520), &[]).unwrap();
+    let marking = boot_rom(&cpu_state(), Some(0x520), &[], false).unwrap();
     let text = disassembly_of(&marking, LONG_MODE, 64);
     let (before, after) = text.split_once("mov edx, 0x520\nout dx, al\n").unwrap();
     assert_eq!([before, after].concat(), LONG_MODE_TEXT);
@@ -62,7 +62,7 @@ fn a_mark_is_written_as_many_instructions_before_the_kernel_as_is_said() {
 
 #[test]
 fn what_the_plan_has_where_the_rom_is_shown_is_in_the_rom() {
-    let rom = boot_rom(&cpu_state(), None, b"_SM3_").unwrap();
+    let rom = boot_rom(&cpu_state(), None, b"_SM3_", false).unwrap();
     assert_eq!(&rom[0x7000..0x7006], b"_SM3_\0");
 }
 

@@ -1,0 +1,66 @@
+//! QEMU's devices on PCI, as those of the KVM engine: same slots, features and queues.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
+};
+
+use firmware_less::pci::{Kind, Slot};
+
+use super::arguments::file;
+use crate::attached::{Attached, Disk};
+
+/// Arguments for what is in `slots`, and the files that QEMU inherits for it.
+pub(super) fn arguments(
+    slots: impl Iterator<Item = Slot>,
+    attached: &Attached,
+) -> io::Result<(Vec<String>, Vec<OwnedFd>)> {
+    let (mut arguments, mut files) = (Vec::new(), Vec::new());
+    let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
+    let mut disks = attached.disks.iter().enumerate();
+    for Slot { number, kind } in slots {
+        let place = format!("bus=pcie.0,addr={number:#x},disable-legacy=on,romfile=");
+        match kind {
+            Kind::Disk => {
+                let Some((id, disk)) = disks.next() else { continue };
+                let image = OwnedFd::from(disk.file.try_clone()?);
+                let (option, value) = image_of(disk, id, image.as_raw_fd());
+                add(option, value);
+                files.push(image);
+                let discard = if disk.discard { "on" } else { "off" };
+                let serial = disk.serial.replace(',', ",,");
+                add(
+                    "-device",
+                    format!(
+                        "virtio-blk-pci,{place},drive=disk{id},serial={serial},num-queues=1,\
+                         queue-size=256,discard={discard}"
+                    ),
+                );
+            }
+            Kind::Random => {
+                add("-object", "rng-builtin,id=random".to_owned());
+                add("-device", format!("virtio-rng-pci,{place},rng=random"));
+            }
+            Kind::Network | Kind::Console | Kind::Vsock => {}
+        }
+    }
+    Ok((arguments, files))
+}
+
+/// The option that gives QEMU the image of that disk.
+fn image_of(disk: &Disk, id: usize, number: RawFd) -> (&'static str, String) {
+    let path = file(number);
+    let discard = if disk.discard { "unmap" } else { "ignore" };
+    if disk.ephemeral && !disk.read_only {
+        // QEMU keeps the changes in a file without a name.
+        let snapshot =
+            format!("if=none,id=disk{id},file={path},format=raw,snapshot=on,discard={discard}");
+        return ("-drive", snapshot);
+    }
+    let read_only = if disk.read_only { "on" } else { "off" };
+    let image = format!(
+        "driver=raw,node-name=disk{id},read-only={read_only},discard={discard},\
+         file.driver=file,file.filename={path}"
+    );
+    ("-blockdev", image)
+}
