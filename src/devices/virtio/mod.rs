@@ -18,6 +18,7 @@ mod driver;
 mod queue;
 mod random;
 mod transport;
+pub mod vsock;
 mod worker;
 
 pub use device::Device;

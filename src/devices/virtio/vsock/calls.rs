@@ -56,7 +56,7 @@ impl Calls {
                 self.open.insert(caller, 0);
                 Some(reply(header, op::RESPONSE, 0))
             }
-            op::RW => self.data(header, payload),
+            op::RW => Some(self.data(header, payload)),
             op::SHUTDOWN if header.flags & SENDS_NO_MORE == 0 => None,
             op::CREDIT_REQUEST => {
                 let taken = *self.open.get(&caller)?;
@@ -77,16 +77,16 @@ impl Calls {
         }
     }
 
-    fn data(&mut self, header: &Header, payload: &[u8]) -> Option<Header> {
+    fn data(&mut self, header: &Header, payload: &[u8]) -> Header {
         let caller = header.src_port;
         let is_whole = usize::try_from(header.len).is_ok_and(|len| len == payload.len());
         if let Some(taken) = self.open.get_mut(&caller).filter(|_| is_whole) {
             *taken = taken.wrapping_add(header.len);
             self.listener.heard(caller, payload);
-            Some(reply(header, op::CREDIT_UPDATE, *taken))
+            reply(header, op::CREDIT_UPDATE, *taken)
         } else {
             self.hang_up(caller);
-            Some(reply(header, op::RST, 0))
+            reply(header, op::RST, 0)
         }
     }
 
