@@ -42,6 +42,7 @@ install: package ## Install under PREFIX, /usr/local if not given
 
 uninstall: ## Remove what `make install` installed
 	@cd "$(DESTDIR)$(PREFIX)" && rm -f bin/ukivm share/man/man1/ukivm.1 share/man/man1/ukivm-*.1 \
+	  share/man/man7/ukivm-*.7 share/ukivm/*.schema.json \
 	  share/bash-completion/completions/ukivm share/fish/vendor_completions.d/ukivm.fish \
 	  share/zsh/site-functions/_ukivm
 

@@ -4,6 +4,7 @@ mod bench;
 mod devices;
 mod handed;
 mod handoff;
+mod help;
 mod inspect;
 mod measure;
 mod probe;
@@ -20,6 +21,7 @@ pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption
 pub use devices::{DeviceOptions, DiskError, DiskOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption, UnpackingOptions};
+pub use help::HelpOptions;
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
 pub use probe::{BUILT_IN, ProbeOptions};
@@ -30,7 +32,7 @@ pub use smoke::{
 pub use system::{LoadCredential, SystemOptions};
 pub use verify::VerifyOptions;
 
-use crate::{engine::Kind, exit};
+use crate::{engine::Kind, exit, help as help_topics};
 
 /// The FILE that stands for standard output.
 pub const STANDARD_OUTPUT: &str = "-";
@@ -40,7 +42,8 @@ pub const STANDARD_OUTPUT: &str = "-";
 /// The kernel, initrd and command line are taken out of the UKI, placed in guest memory as
 /// kexec_file_load(2) would, and the kernel is entered at its 64-bit entry point.
 #[derive(Debug, Parser)]
-#[command(name = "ukivm", version)]
+#[command(name = "ukivm", version, disable_help_subcommand = true)]
+#[command(after_help = help_topics::list())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -91,6 +94,8 @@ pub enum Command {
     /// Say what this host can do, and how to mend what it can't
     #[command(after_help = exit::help("doctor"))]
     Doctor(DoctorOptions),
+    /// Tell of a command, or of a topic: exit statuses, readings, a guide to failing boots
+    Help(HelpOptions),
 }
 
 /// What decides what is booted, and how. The same for every command that plans.

@@ -76,6 +76,7 @@ pub mod engine;
 pub mod error;
 pub mod exit;
 pub mod files;
+pub mod help;
 pub mod job;
 pub mod messages;
 pub mod news;

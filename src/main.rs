@@ -6,7 +6,7 @@ use clap::Parser as _;
 use ukivm::{
     bug,
     cli::{Cli, Command},
-    commands::{bench, diff, doctor, inspect, measure, plan, probe, run, smoke},
+    commands::{bench, diff, doctor, help, inspect, measure, plan, probe, run, smoke},
     error::Error,
     exit,
     messages::{chain, say},
@@ -32,6 +32,7 @@ fn command(command: &Command, start: Instant) -> Result<ExitCode, Error> {
         Command::Measure(options) => measure::run(options),
         Command::Bench(options) => bench::run(options, start),
         Command::Doctor(options) => doctor::run(options),
+        Command::Help(options) => help::run(options),
     };
     status.map(ExitCode::from)
 }

@@ -65,6 +65,8 @@ mod plan;
 mod probe;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
+/// How many bytes are read.
+mod reads;
 /// Many VMs at once.
 mod side_by_side;
 /// The verdicts of `ukivm smoke`.

@@ -58,17 +58,66 @@ fn every_command_has_a_page_that_groff_takes_without_a_warning() {
     let scratch = Scratch::new();
     let pages: Vec<_> = installed().into_iter().filter(is_page).collect();
     assert_eq!(pages.len(), 1 + options().len());
-    for page in pages {
+    let topics = installed().into_iter().filter(|file| file.path.starts_with("share/man/man7"));
+    for page in pages.into_iter().chain(topics) {
+        let is_topic = !is_page(&page);
         let name = page.path.file_name().and_then(|name| name.to_str()).expect("a name");
         let path = scratch.file(name, &page.text);
         let path = path.to_str().expect("UTF-8");
         let Some(shown) = says(test, "groff", &["-man", "-ww", "-Tutf8", "-P-cbou", path]) else {
             return;
         };
-        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"] {
+        let all = ["NAME", "DESCRIPTION", "SEE ALSO", "SYNOPSIS", "OPTIONS", "EXIT STATUS"];
+        for section in all.into_iter().take(if is_topic { 3 } else { 6 }) {
             assert!(shown.lines().any(|line| line == section), "{section} of {name} in {shown}");
         }
     }
+}
+
+#[test]
+fn a_topic_says_the_same_by_help_and_by_man() {
+    let test = "a_topic_says_the_same_by_help_and_by_man";
+    let scratch = Scratch::new();
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    for topic in ukivm::help::TOPICS {
+        let path = format!("share/man/man7/ukivm-{}.7", topic.name);
+        let path = scratch.file(topic.name, text_of(&path));
+        let path = path.to_str().expect("UTF-8");
+        let Some(shown) = says(test, "groff", &["-man", "-ww", "-Tascii", "-P-cbou", path]) else {
+            return;
+        };
+        let (_, told) = topic
+            .plain()
+            .split_once('\n')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .expect("lines");
+        let (_, shown) = shown.split_once("DESCRIPTION").expect("a description");
+        let (shown, _) = shown.split_once("SEE ALSO").expect("an end");
+        // groff joins words and breaks them at hyphens as it likes.
+        let joined = |text: &str| words(text).concat().replace('-', "");
+        assert_eq!(joined(shown), joined(&told), "{}", topic.name);
+    }
+}
+
+#[test]
+fn help_tells_of_commands_and_topics_and_lists_both() {
+    let help = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_ukivm")).arg("help").args(words).output();
+        crate::support::Ran::from(output.expect("it runs"))
+    };
+    let all = help(&[]);
+    for name in command().get_subcommands().map(clap::Command::get_name) {
+        assert!(all.stdout.contains(&format!("\n  {name} ")), "{name} in {}", all.stdout);
+        let own = help(&[name]);
+        assert!(own.status == Some(0) && own.stdout.contains("Usage: "), "{own:?}");
+    }
+    for topic in ukivm::help::TOPICS {
+        assert!(all.stdout.contains(topic.title), "{} in {}", topic.name, all.stdout);
+        assert_eq!(help(&[topic.name]).stdout, topic.plain());
+    }
+    let wrong = help(&["frobnication"]);
+    assert_eq!(wrong.status, Some(64));
+    assert!(wrong.stderr.contains("the topics are guide, exit-status"), "{wrong:?}");
 }
 
 #[test]

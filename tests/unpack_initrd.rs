@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -11,17 +10,14 @@ use firmware_less::{
     testing::{bzimage, cpio, uki, vmlinux},
 };
 
-use crate::support::{Ran, Scratch, engines, tiny};
+use crate::support::{
+    Ran, Scratch, engines,
+    tiny::{self, gzip},
+};
 
 /// What the guest ends with.
 const GOOD: u8 = 7;
 const DIRECTLY: [&str; 4] = ["foo.efi", "--handoff", "direct", "--unpack-initrd"];
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    writer.write_all(bytes).expect("memory takes all");
-    writer.finish().expect("memory takes all")
-}
 
 fn root() -> Vec<u8> {
     cpio::archive(&[("init", &b"#!/bin/sh\n".repeat(1000)), ("etc/hostname", b"guest")])

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod diff;
 pub mod doctor;
+pub mod help;
 pub mod inspect;
 mod json_file;
 pub mod measure;

@@ -39,7 +39,7 @@ const ALL: &[&str] = &[];
 pub const TABLE: &[Meaning] = &[
     of(0, &["run"], "the guest powered off or rebooted of its own will"),
     of(0, &["smoke"], "the proof was seen"),
-    of(0, &["plan", "inspect", "measure"], "it was told"),
+    of(0, &["plan", "inspect", "measure", "help"], "it was told"),
     of(0, &["probe"], "the probe found what was planned, or there was no plan to compare with"),
     of(0, &["diff"], "nothing differs"),
     of(0, &["bench"], "it was measured; with --compare, nothing takes longer"),

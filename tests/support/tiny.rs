@@ -1,5 +1,7 @@
 //! Kernels of a few instructions, for runs of the whole program.
 
+use std::io::Write as _;
+
 use firmware_less::{
     machine::{SLEEP_CONTROL_S5, port},
     testing::{BzImage, bzimage, uki},
@@ -144,4 +146,11 @@ pub(crate) fn chatter(a: &mut CodeAssembler) -> Result<(), IcedError> {
 /// An interrupt without a table to find it in: a triple fault.
 pub(crate) fn triple_fault(a: &mut CodeAssembler) -> Result<(), IcedError> {
     a.ud2()
+}
+
+/// `bytes` packed by gzip.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    writer.write_all(bytes).expect("memory takes all");
+    writer.finish().expect("memory takes all")
 }

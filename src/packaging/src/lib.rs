@@ -7,6 +7,7 @@ mod completions;
 mod copyright;
 pub mod dependencies;
 mod pages;
+mod topics;
 
 use std::{io, path::PathBuf};
 
@@ -23,6 +24,12 @@ pub struct Installed {
     pub text: Vec<u8>,
 }
 
+/// The schemas of reports.
+const SCHEMAS: [(&str, &str); 2] = [
+    ("result.schema.json", include_str!("../../verdict/result.schema.json")),
+    ("report.schema.json", include_str!("../../bench/report.schema.json")),
+];
+
 /// All of them, man pages first.
 ///
 /// # Errors
@@ -30,6 +37,11 @@ pub struct Installed {
 /// Those of writing to memory: none.
 pub fn files() -> io::Result<Vec<Installed>> {
     let mut files = pages::all(&command())?;
+    files.extend(topics::all()?);
+    files.extend(SCHEMAS.map(|(name, text)| Installed {
+        path: format!("share/ukivm/{name}").into(),
+        text: text.into(),
+    }));
     files.extend(completions::all(&command()));
     Ok(files)
 }

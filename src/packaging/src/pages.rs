@@ -5,8 +5,8 @@ use std::io;
 
 use clap::Command;
 use clap_mangen::Man;
-use roff::{Roff, bold, roman};
-use ukivm::{cli::VERDICT, exit};
+use roff::{Inline, Roff, bold, roman};
+use ukivm::{cli::VERDICT, exit, help::TOPICS};
 
 use super::Installed;
 
@@ -92,14 +92,21 @@ fn see_also(own: &str) -> Roff {
     let mut others: Vec<_> =
         ["ukivm".to_owned()].into_iter().chain(names).filter(|name| name != own).collect();
     others.sort();
+    let topics = TOPICS.iter().map(|topic| (format!("ukivm-{}", topic.name), "(7)"));
+    let pages = others.into_iter().map(|name| (name, "(1)")).chain(topics);
     let mut roff = Roff::new();
-    roff.control("SH", ["SEE ALSO"]);
-    let last = others.len().saturating_sub(1);
-    let mut line = Vec::new();
-    for (at, name) in others.into_iter().enumerate() {
-        line.push(bold(name));
-        line.push(roman(if at == last { "(1)" } else { "(1), " }));
-    }
-    roff.text(line);
+    roff.control("SH", ["SEE ALSO"]).text(listed(pages));
     roff
+}
+
+/// Pages by name and section, with commas between.
+pub(super) fn listed(pages: impl Iterator<Item = (String, &'static str)>) -> Vec<Inline> {
+    let mut line = Vec::new();
+    for (name, section) in pages {
+        if !line.is_empty() {
+            line.push(roman(", "));
+        }
+        line.extend([bold(name), roman(section)]);
+    }
+    line
 }
