@@ -83,6 +83,7 @@ pub mod messages;
 pub mod news;
 pub mod outcome;
 pub mod probe;
+pub mod readiness;
 pub mod report;
 pub mod session;
 mod signals;
