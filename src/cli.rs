@@ -243,6 +243,14 @@ pub struct PlanOptions {
 /// Options of `doctor`.
 #[derive(Clone, Debug, Args)]
 pub struct DoctorOptions {
+    /// Print what a bug report needs to say of this host, or write it to FILE
+    ///
+    /// Versions, processor, KVM and its settings, limits; no names of hosts, users, folders or
+    /// networks.
+    #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
+    #[arg(default_missing_value = STANDARD_OUTPUT, conflicts_with = "json")]
+    pub report: Option<PathBuf>,
+
     /// Print JSON, or write it to FILE
     #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]
     #[arg(default_missing_value = STANDARD_OUTPUT)]

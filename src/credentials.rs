@@ -9,7 +9,7 @@ use firmware_less::{
 };
 use thiserror::Error;
 
-use crate::{cli::SystemOptions, error::Error, job::open};
+use crate::{cli::SystemOptions, devices::virtio::vsock, error::Error, job::open, readiness};
 
 /// Why the system can't be told what it is to be told.
 #[derive(Debug, Error)]
@@ -31,6 +31,7 @@ mod id {
     pub(super) const HOSTNAME: &str = "system.hostname";
     pub(super) const AUTHORIZED_KEYS: &str = "ssh.authorized_keys.root";
     pub(super) const PLAINTEXT_PASSWORD: &str = "passwd.plaintext-password.root";
+    pub(super) const NOTIFY_SOCKET: &str = "vmm.notify_socket";
     pub(super) const HASHED_PASSWORD: &str = "passwd.hashed-password.root";
 }
 
@@ -68,6 +69,10 @@ fn credentials(options: &SystemOptions) -> Result<Vec<Credential>, Error> {
         Some((_, Some(hash))) => all.push(given(id::HASHED_PASSWORD, hash)),
         Some((text, None)) => all.push(given(id::PLAINTEXT_PASSWORD, text)),
         None => {}
+    }
+    if options.notify {
+        let socket = format!("vsock-stream:{}:{}", vsock::HOST, readiness::PORT);
+        all.push(given(id::NOTIFY_SOCKET, &socket));
     }
     Ok(all)
 }

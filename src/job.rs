@@ -17,6 +17,7 @@ use firmware_less::{
     },
     kernel::Kernel,
     machine::Machine,
+    pci::Kind,
     plan::{BootPlan, FileId, FileSlice},
     range::{FileRange, GuestRange},
     read_at::fetch_prefix,
@@ -237,9 +238,15 @@ fn refused(image: &OpenFile, refusal: Refusal, choice: &handed::Choice) -> Error
 /// The machine that `options` ask for.
 pub fn machine(options: &JobOptions) -> Result<Machine, Error> {
     let machine = Machine::new(options.memory, options.cpus).map_err(Error::Machine)?;
-    let machine =
-        machine.with_devices(attached::kinds(&options.devices)).map_err(Error::Machine)?;
+    let machine = machine.with_devices(kinds(options)).map_err(Error::Machine)?;
     Ok(machine.with_leaf_size(options.leaf_size.into()).with_five_level(options.five_level))
+}
+
+/// What is on the PCI bus, in order: what was attached, and the way for the system to tell of
+/// itself.
+fn kinds(options: &JobOptions) -> Vec<Kind> {
+    let notify = options.system.notify.then_some(Kind::Vsock);
+    attached::kinds(&options.devices).into_iter().chain(notify).collect()
 }
 
 /// The job's files while they are opened, and whom some of them must come from.

@@ -1,8 +1,10 @@
 //! How a run ended, and the exit status that says so.
 
-use std::{fmt, iter::Sum};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use crate::exits::Exits;
 
 /// Where the guest asked for a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,39 +117,6 @@ impl End {
     #[must_use]
     pub fn is_hang(&self) -> bool {
         matches!(self, Self::TimeLimit | Self::BootLimit | Self::Silence | Self::Halted)
-    }
-}
-
-/// Exits to the monitor, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Exits {
-    /// Port reads.
-    pub pio_in: u64,
-    /// Port writes.
-    pub pio_out: u64,
-    /// Memory-mapped reads that no RAM backs.
-    pub mmio_read: u64,
-    /// Memory-mapped writes that no RAM backs.
-    pub mmio_write: u64,
-    /// HLT, where the engine sees it.
-    pub halt: u64,
-    /// Signals to the vCPU thread.
-    pub interrupted: u64,
-    /// All others.
-    pub other: u64,
-}
-
-impl Sum for Exits {
-    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        parts.fold(Self::default(), |sum, part| Self {
-            pio_in: sum.pio_in.wrapping_add(part.pio_in),
-            pio_out: sum.pio_out.wrapping_add(part.pio_out),
-            mmio_read: sum.mmio_read.wrapping_add(part.mmio_read),
-            mmio_write: sum.mmio_write.wrapping_add(part.mmio_write),
-            halt: sum.halt.wrapping_add(part.halt),
-            interrupted: sum.interrupted.wrapping_add(part.interrupted),
-            other: sum.other.wrapping_add(part.other),
-        })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     engine::Engine,
     job::{self, Job, Planned},
     outcome::{CrashReport, End, Exits, Outcome},
+    readiness::Readiness,
     timeline::{GuestMilestone, Milestone, Timeline, micros},
     verdict::{Finding, Watch},
     verify::Origin,
@@ -52,6 +53,9 @@ pub struct RunReport<'a> {
     pub cmdline: String,
     /// Each milestone's time.
     pub timeline: BTreeMap<Milestone, Time>,
+    /// What the system in the guest said of itself; not there where it said nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<&'a Readiness>,
     /// What the guest wrote to the milestone port.
     pub guest_milestones: &'a [GuestMilestone],
     /// Exits by kind.
@@ -166,8 +170,9 @@ impl<'a> RunReport<'a> {
             cpus: machine.cpus(),
             cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
             timeline: Milestone::ALL.into_iter().map(time).collect(),
+            readiness: Some(timeline.readiness()).filter(|said| **said != Readiness::default()),
             guest_milestones: timeline.guest(),
-            exits: outcome.exits.map_or(
+            exits: outcome.exits.clone().map_or(
                 Observed::Unobservable { value: None, reason: "QEMU does not count them" },
                 Observed::Value,
             ),

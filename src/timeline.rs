@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::readiness::{Notice, Readiness};
+
 /// Something worth a time. Only the first of each counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,13 +43,15 @@ pub enum Milestone {
     LinuxVersion,
     /// The kernel said that it runs init.
     InitStarted,
+    /// The system said that it is ready.
+    SystemReady,
     /// The run was over.
     End,
 }
 
 impl Milestone {
     /// Every milestone, in the order in which they come.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ProcessStart,
         Self::FilesOpened,
         Self::ImageParsed,
@@ -64,6 +68,7 @@ impl Milestone {
         Self::FirstConsoleByte,
         Self::LinuxVersion,
         Self::InitStarted,
+        Self::SystemReady,
         Self::End,
     ];
 
@@ -75,6 +80,7 @@ impl Milestone {
             Self::KernelUnpacked => "only with --handoff direct",
             Self::SourcesDigested | Self::MemoryVerified => "only with --digest",
             Self::RestLoaded => "all was loaded before the first entry",
+            Self::SystemReady => "only with --notify, and where the system says so",
             Self::FirstConsoleByte => "the guest wrote nothing to its console",
             Self::LinuxVersion | Self::InitStarted => {
                 "the kernel did not print it on the console (loglevel, quiet or no console)"
@@ -103,6 +109,7 @@ pub struct Timeline {
     start: Instant,
     times: Vec<(Milestone, Duration)>,
     guest: Vec<GuestMilestone>,
+    readiness: Readiness,
 }
 
 impl Timeline {
@@ -110,7 +117,7 @@ impl Timeline {
     #[must_use]
     pub fn new(start: Instant) -> Self {
         let times = vec![(Milestone::ProcessStart, Duration::ZERO)];
-        Self { start, times, guest: Vec::new() }
+        Self { start, times, guest: Vec::new(), readiness: Readiness::default() }
     }
 
     /// What times are counted from.
@@ -137,6 +144,7 @@ impl Timeline {
     /// The guest runs again: its end is still to come.
     pub fn run_again(&mut self) {
         self.times.retain(|(milestone, _)| *milestone != Milestone::End);
+        self.readiness = Readiness::default();
     }
 
     /// Notes a byte on the milestone port, and gives the note where it is kept.
@@ -147,6 +155,20 @@ impl Timeline {
         let milestone = GuestMilestone { value, at_us: micros(self.start.elapsed()) };
         self.guest.push(milestone);
         Some(milestone)
+    }
+
+    /// Notes what the system in the guest says of itself; the time, if it is ready now and
+    /// was not before.
+    pub fn notice(&mut self, notice: Notice) -> Option<Duration> {
+        let is_ready = notice == Notice::Ready;
+        self.readiness.note(notice, self.start.elapsed());
+        if is_ready { self.mark(Milestone::SystemReady) } else { None }
+    }
+
+    /// What the system in the guest has said of itself.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// When `milestone` was, since the start of `main`.

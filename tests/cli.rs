@@ -211,6 +211,29 @@ fn the_doctor_looks_at_everything_and_says_how_to_mend_what_fails() {
 }
 
 #[test]
+fn a_report_of_the_host_says_what_matters_and_not_whose_it_is() {
+    let scratch = Scratch::new();
+    let ran = scratch.ukivm(["doctor", "--report=host.txt"]);
+    assert!(ran.stdout.is_empty() && [Some(0), Some(69)].contains(&ran.status), "{ran:?}");
+    let text = fs::read_to_string(scratch.path().join("host.txt")).expect("a report");
+    for name in ["ukivm", "build", "KVM can run kernels", "kernel", "model name", "flags", "CapEff"]
+    {
+        assert!(
+            text.lines().any(|line| line.starts_with(&format!("{name}: "))),
+            "{name} in {text}"
+        );
+    }
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let folder = scratch.path().to_string_lossy().into_owned();
+    let user = std::env::var("HOME").unwrap_or_default();
+    for private in [host.trim(), &folder, &user].into_iter().filter(|word| word.len() > 3) {
+        assert!(!text.contains(private), "{private} in {text}");
+    }
+    let both = scratch.ukivm(["doctor", "--report", "--json"]);
+    assert_eq!(both.status, Some(64), "{both:?}");
+}
+
+#[test]
 fn a_host_without_qemu_is_told_the_package_by_the_doctor() {
     let output = Command::new(env!("CARGO_BIN_EXE_ukivm"))
         .arg("doctor")

@@ -17,23 +17,48 @@ const MEMORY_MIB: u64 = 64;
 /// program's text, above all.
 const PROPORTIONAL_KIB_MAX: u64 = 3 << 10;
 
-/// Resident KiB of all mappings of that process but guest RAM, which is as large as no
-/// other; and of them its proportional share.
-fn beside_guest_ram(process: u32) -> (u64, u64) {
+/// One mapping of a process, as `/proc/PID/smaps` tells of it.
+#[derive(Default)]
+struct Mapping {
+    start: u64,
+    end: u64,
+    resident_kib: u64,
+    proportional_kib: u64,
+}
+
+fn mappings(process: u32) -> Vec<Mapping> {
     let smaps = fs::read_to_string(format!("/proc/{process}/smaps")).expect("a process of ours");
     let kib = |line: &str, name: &str| -> Option<u64> {
         line.strip_prefix(name)?.trim_end_matches("kB").trim().parse().ok()
     };
-    let (mut is_ram, mut resident, mut proportional) = (false, 0, 0);
+    let range = |line: &str| -> Option<(u64, u64)> {
+        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+        Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
+    };
+    let mut mappings = Vec::new();
     for line in smaps.lines() {
-        if let Some(size) = kib(line, "Size:") {
-            is_ram = size >= MEMORY_MIB << 10;
-        } else if !is_ram {
-            resident += kib(line, "Rss:").unwrap_or(0);
-            proportional += kib(line, "Pss:").unwrap_or(0);
+        if let Some((start, end)) = range(line) {
+            mappings.push(Mapping { start, end, ..Mapping::default() });
+        } else if let Some(last) = mappings.last_mut() {
+            last.resident_kib += kib(line, "Rss:").unwrap_or(0);
+            last.proportional_kib += kib(line, "Pss:").unwrap_or(0);
         }
     }
-    (resident, proportional)
+    mappings
+}
+
+/// Resident KiB of all mappings of that process but guest RAM, and of them its
+/// proportional share.
+///
+/// No run of mappings without a gap is as large as guest RAM, which is more than one
+/// mapping where an initrd was waited for.
+fn beside_guest_ram(process: u32) -> (u64, u64) {
+    let mappings = mappings(process);
+    let runs = mappings.chunk_by(|one, next| one.end == next.start);
+    let beside = runs.filter(|run| run[run.len() - 1].end - run[0].start < MEMORY_MIB << 20);
+    beside.flatten().fold((0, 0), |(resident, proportional), mapping| {
+        (resident + mapping.resident_kib, proportional + mapping.proportional_kib)
+    })
 }
 
 #[test]

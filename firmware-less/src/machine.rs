@@ -269,6 +269,12 @@ impl Machine {
         !self.devices.is_empty()
     }
 
+    /// Whether there are sockets between guest and host.
+    #[must_use]
+    pub fn has_vsock(&self) -> bool {
+        self.devices.contains(&Kind::Vsock)
+    }
+
     /// What is on the PCI bus, by slot, ascending.
     pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
         pci::slots(&self.devices)

@@ -34,18 +34,28 @@ pub struct SystemOptions {
     /// passwd.plaintext-password.root or passwd.hashed-password.root)
     #[arg(long, value_name = "TEXT")]
     pub root_password: Option<String>,
+
+    /// Have the system say when it is ready, which units are active, and with what status it ends
+    /// (credential vmm.notify_socket)
+    ///
+    /// By a vsock device, which only the engine kvm has. That status, where there is one, is the
+    /// guest's own, as if it were written to the exit port.
+    #[arg(long)]
+    pub notify: bool,
 }
 
 impl SystemOptions {
     /// Whether there is nothing to tell.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { set_credential, load_credential, hostname, ssh_key, root_password } = self;
+        let Self { set_credential, load_credential, hostname, ssh_key, root_password, notify } =
+            self;
         set_credential.is_empty()
             && load_credential.is_empty()
             && ssh_key.is_empty()
             && hostname.is_none()
             && root_password.is_none()
+            && !notify
     }
 }
 

@@ -1,10 +1,12 @@
 //! `ukivm doctor`: what this host can do, and how to mend what it can't.
 
+mod host;
+
 use serde::Serialize;
 
 use crate::{
     cli::DoctorOptions,
-    commands::{json_file::JsonFile, print},
+    commands::{json_file::JsonFile, output_file::OutputFile, print},
     engine::{Engine, kvm, tcg},
     error::Error,
     exit,
@@ -43,9 +45,13 @@ pub fn run(options: &DoctorOptions) -> Result<u8, Error> {
     let engine = Engine::best(support).ok();
     let status = if engine.is_some() { 0 } else { exit::NO_ENGINE };
     let report = Report { schema: crate::report::SCHEMA, checks, engine };
-    match &options.json {
-        Some(file) => JsonFile::prepare(file, &Files::default())?.write(&report)?,
-        None => print(&text(&report))?,
+    if let Some(file) = &options.report {
+        let text = host::report(&report.checks);
+        OutputFile::prepare(file, &Files::default())?.write(|sink| sink.put(text.as_bytes()))?;
+    } else if let Some(file) = &options.json {
+        JsonFile::prepare(file, &Files::default())?.write(&report)?;
+    } else {
+        print(&text(&report))?;
     }
     Ok(status)
 }

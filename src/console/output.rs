@@ -9,7 +9,7 @@ use std::{
     os::fd::AsFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -21,6 +21,11 @@ use crate::sandbox::{Narrowing, Thread};
 
 /// The most bytes that wait to be written; a faster guest waits in turn.
 const QUEUE_MAX: usize = 1 << 16;
+/// How long the writer waits for more where it has just written, which nobody can see:
+/// a guest writes a byte at a time, and to be woken and to write costs more than that.
+const GATHER: Duration = Duration::from_millis(1);
+/// How many bytes are written out at once.
+const ENOUGH: usize = QUEUE_MAX / 4;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -31,6 +36,8 @@ struct Queue {
     released: bool,
     /// Nothing will be added: the writer ends when all is written.
     complete: bool,
+    /// When the writer last took something.
+    taken: Option<Instant>,
 }
 
 /// The queue and its writer.
@@ -73,9 +80,9 @@ impl Output {
             }
             queue = self.wait(queue);
         }
-        let was_empty = queue.bytes.is_empty();
+        let before = queue.bytes.len();
         queue.bytes.extend_from_slice(bytes);
-        if was_empty {
+        if before == 0 || (before < ENOUGH && queue.bytes.len() >= ENOUGH) {
             self.shared.1.notify_all();
         }
     }
@@ -107,7 +114,9 @@ impl Output {
         self.shared.1.notify_all();
         loop {
             if !queue.bytes.is_empty() {
+                queue = self.gather(queue);
                 queue.writing = true;
+                queue.taken = Some(Instant::now());
                 return Some(std::mem::take(&mut queue.bytes));
             }
             if queue.complete {
@@ -115,6 +124,17 @@ impl Output {
             }
             queue = self.wait(queue);
         }
+    }
+
+    /// Waits for more, unless it is enough or all, or comes after a pause.
+    fn gather<'a>(&self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        if queue.taken.is_none_or(|taken| taken.elapsed() >= GATHER) {
+            return queue;
+        }
+        let is_little =
+            |queue: &mut Queue| queue.bytes.len() < ENOUGH && !queue.complete && !queue.released;
+        let wait = self.shared.1.wait_timeout_while(queue, GATHER, is_little);
+        wait.unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -154,6 +174,32 @@ mod tests {
             output.push(&vec![0; QUEUE_MAX]);
         }
         assert_eq!(output.take().map(|bytes| bytes.len()), Some(QUEUE_MAX));
+    }
+
+    #[test]
+    fn bytes_that_come_one_by_one_are_taken_many_at_a_time() {
+        const BYTES: usize = 10_000;
+        let output = Output::default();
+        let taker = output.clone();
+        let writer = thread::spawn(move || {
+            std::iter::from_fn(|| taker.take()).map(|bytes| bytes.len()).collect::<Vec<_>>()
+        });
+        for _ in 0..BYTES {
+            output.push(b".");
+        }
+        output.complete();
+        let written = writer.join().unwrap();
+        assert_eq!(written.iter().sum::<usize>(), BYTES);
+        assert!(written.len() < BYTES / 10, "{}", written.len());
+    }
+
+    #[test]
+    fn a_byte_that_nothing_follows_is_not_kept_back() {
+        let output = Output::default();
+        for prompt in [b"$", b"#"] {
+            output.push(prompt);
+            assert_eq!(output.take().as_deref(), Some(prompt.as_slice()));
+        }
     }
 
     #[test]

@@ -19,11 +19,13 @@ use thiserror::Error;
 use crate::{
     attached::Attached,
     cli::EngineOption,
+    devices::virtio::{Device, vsock::Vsock},
     digest::{self, Digest},
     exit,
     files::Files,
     messages::chain,
     outcome::{End, Outcome},
+    readiness,
     sandbox::Sandbox,
     session::{Milestone, Session},
 };
@@ -235,7 +237,7 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
             verify(load, session, |range, see| {
                 vm.read_memory(range, see).map_err(io::Error::other)
             })?;
-            let devices = load.attached.devices().map_err(kvm::Error::Devices)?;
+            let devices = devices(load, session).map_err(kvm::Error::Devices)?;
             Ok((vm.attach(devices)?.run(session, load.sandbox)?, rest))
         });
         memory.abandon();
@@ -261,7 +263,19 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// The machine's devices on PCI, each in its slot.
+fn devices(load: &Load<'_>, session: &Session) -> io::Result<Vec<Box<dyn Device>>> {
+    let mut devices = load.attached.devices()?;
+    if load.plan.machine().has_vsock() {
+        devices.push(Box::new(Vsock::new(readiness::PORT, session.listener())));
+    }
+    Ok(devices)
+}
+
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
+    if load.plan.machine().has_vsock() {
+        return Err(tcg::Error::NoVsock.into());
+    }
     Ok(load_tcg(load, session)?.run(session, (load.attached, load.sandbox))?)
 }
 

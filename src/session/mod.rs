@@ -7,6 +7,7 @@
 
 mod finish;
 mod grace;
+mod listener;
 mod shared;
 mod wait;
 

@@ -19,6 +19,7 @@ use rustix::{
 use crate::{
     news::News,
     outcome::End,
+    readiness::Notice,
     timeline::{Milestone, Timeline, micros},
     verdict::{Mark, MarkName, Severity},
 };
@@ -76,6 +77,14 @@ impl Shared {
         }
     }
 
+    /// The system in the guest said something of itself.
+    pub(super) fn noticed(&self, notice: Notice) {
+        let mut state = self.lock();
+        if let Some(at) = state.timeline.notice(notice) {
+            state.tell(&News::Milestone { name: Milestone::SystemReady, at_us: micros(at) });
+        }
+    }
+
     fn note(&self, milestone: Milestone) {
         self.lock().timeline.mark(milestone);
     }
@@ -94,6 +103,7 @@ impl Shared {
 
     pub(super) fn end(&self, end: End) {
         let mut state = self.lock();
+        let end = with_status(end, state.timeline.readiness().exit_status);
         let end = if state.panicked { after_panic(end) } else { end };
         if let Some(at) = state.timeline.mark(Milestone::End) {
             state.tell(&News::End { outcome: end.clone(), at_us: micros(at) });
@@ -139,6 +149,14 @@ impl Shared {
     fn wake(&self) {
         // Full means that it is awake already.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+/// What an end means of a system that has said with what status it will end.
+fn with_status(end: End, status: Option<u8>) -> End {
+    match (end, status) {
+        (End::PowerOff | End::Reset { .. }, Some(status)) => End::Status { status },
+        (end, _) => end,
     }
 }
 

@@ -26,7 +26,7 @@ fn every_vcpu_starts_and_knows_its_number() {
             assemble(16, 0, say_number),
         );
         let Some(ran) = guest.run("every_vcpu_starts_and_knows_its_number") else { return };
-        let exits = ran.outcome.exits.expect("KVM counts");
+        let exits = ran.outcome.exits.clone().expect("KVM counts");
         let mut numbers = ran.powered_off();
         numbers.sort_unstable();
         let expected: Vec<u8> = (b'1'..).take(cpus as usize - 1).collect();

@@ -113,7 +113,7 @@ fn exits_are_counted_and_milestones_timed() {
         power_off(a)
     });
     let Some(ran) = guest.run("exits_are_counted_and_milestones_timed") else { return };
-    let exits = ran.outcome.exits.expect("KVM counts");
+    let exits = ran.outcome.exits.clone().expect("KVM counts");
     assert_eq!((exits.pio_in, exits.pio_out), (1, 3));
     assert_eq!((exits.mmio_read, exits.mmio_write), (1, 1));
     let numbers: Vec<_> = ran.timeline.guest().iter().map(|milestone| milestone.value).collect();

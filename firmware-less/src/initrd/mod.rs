@@ -1,7 +1,7 @@
 //! Initrds as the kernel takes them apart: archives, NULs between them, and archives
 //! that are packed.
 //!
-//! init/initramfs.c, `unpack_to_rootfs`. [`unpack`] does on the host what the kernel
+//! init/initramfs.c, `unpack_to_rootfs`. [`fn@unpack`] does on the host what the kernel
 //! would do of that, and leaves the rest to it: whatever it can't be sure of stays as it
 //! is, since a guest that boots otherwise than it would is worth less than a slow one.
 

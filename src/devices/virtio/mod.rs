@@ -1,7 +1,7 @@
 //! Virtio devices, version 1.2 and nothing older, behind PCI.
 //!
 //! A device implements [`Device`]: what it is, and what it does while a driver uses it. The
-//! rest is the transport's ([`Transport`]): registers, features, interrupts, and the thread
+//! rest is the transport's (`Transport`): registers, features, interrupts, and the thread
 //! that a device has from the moment its driver is ready until it is reset.
 //!
 //! ```text
@@ -18,6 +18,7 @@ mod driver;
 mod queue;
 mod random;
 mod transport;
+pub mod vsock;
 mod worker;
 
 pub use device::Device;

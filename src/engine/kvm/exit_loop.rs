@@ -56,7 +56,7 @@ pub(super) fn run(
         }
         match exit {
             Ok(VcpuExit::IoOut(port, data)) => {
-                count(&mut exits.pio_out);
+                exits.write(port);
                 last_write.note(port, data);
                 match devices.write(port, data) {
                     Effect::None => {}
@@ -67,7 +67,7 @@ pub(super) fn run(
                 }
             }
             Ok(VcpuExit::IoIn(port, data)) => {
-                count(&mut exits.pio_in);
+                exits.read(port);
                 devices.read(port, data);
             }
             Ok(VcpuExit::MmioRead(address, data)) => read_memory(guest, exits, address, data),

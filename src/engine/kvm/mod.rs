@@ -40,7 +40,7 @@ mod wiring;
 pub use load::Rest;
 pub use memory::GuestMemory;
 pub use run::LoadedVm;
-pub use support::{Absence, Support, check, probe};
+pub use support::{Absence, Support, check, extensions, probe};
 pub use vm::Vm;
 pub(crate) use vm::{preadv, pwritev};
 

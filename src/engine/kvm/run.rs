@@ -119,7 +119,7 @@ impl LoadedVm<'_> {
             guest.stop(&threads, &departures);
             ran.map(|(end, handles)| (end, handles.into_iter().map(join).collect::<Vec<_>>()))
         })?;
-        let exits = left.iter().map(|left| left.exits).sum();
+        let exits = left.iter().map(|left| left.exits.clone()).sum();
         let crash = crash_report(&end, &left, plan, vm.memory);
         let first = left.first().filter(|_| end.is_hang());
         let page_fault_handler =

@@ -120,6 +120,26 @@ pub fn check() -> Result<(), Support> {
     open_checked().map(drop)
 }
 
+/// What this KVM says of itself, by the names of its documentation; nothing where it
+/// can't be opened.
+#[must_use]
+pub fn extensions() -> Vec<(&'static str, i32)> {
+    const ASKED: [(Cap, &str); 9] = [
+        (Cap::NrVcpus, "KVM_CAP_NR_VCPUS"),
+        (Cap::MaxVcpus, "KVM_CAP_MAX_VCPUS"),
+        (Cap::NrMemslots, "KVM_CAP_NR_MEMSLOTS"),
+        (Cap::TscDeadlineTimer, "KVM_CAP_TSC_DEADLINE_TIMER"),
+        (Cap::SplitIrqchip, "KVM_CAP_SPLIT_IRQCHIP"),
+        (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
+        (Cap::Ioeventfd, "KVM_CAP_IOEVENTFD"),
+        (Cap::SignalMsi, "KVM_CAP_SIGNAL_MSI"),
+        (Cap::X2ApicApi, "KVM_CAP_X2APIC_API"),
+    ];
+    let Ok(kvm) = Kvm::new() else { return Vec::new() };
+    let all = NEEDED.iter().chain(&ASKED);
+    all.map(|(cap, name)| (*name, kvm.check_extension_int(*cap))).collect()
+}
+
 fn open_checked() -> Result<Kvm, Support> {
     let kvm = Kvm::new().map_err(cannot_open)?;
     if kvm.get_api_version().cast_unsigned() != KVM_API_VERSION {
