@@ -12,6 +12,7 @@ use firmware_less::{
 };
 use iced_x86::code_asm::*;
 use ukivm::{
+    attached::Attached,
     engine::{
         Engine, Error, Kind, Load,
         kvm::{self, GuestMemory, Vm},
@@ -96,7 +97,7 @@ fn run_from_file(guest: &Guest, change: impl FnOnce(&File)) -> (Result<End, Erro
     files.push(OpenFile { path, file: file.try_clone().expect("a file"), len: INITRD.len() });
     change(&file);
     let session = session(&scratch);
-    let load = Load { plan: &plan, files: &files, digest: None };
+    let load = Load { plan: &plan, files: &files, digest: None, attached: &Attached::default() };
     let ran = Engine { kind: Kind::Kvm, reason: "tested".into() }.run(&load, &session);
     (ran.map(|outcome| outcome.end), session.finish().timeline)
 }
