@@ -8,6 +8,7 @@ mod help;
 mod inspect;
 mod measure;
 mod probe;
+mod sandbox;
 mod smoke;
 mod system;
 mod verify;
@@ -25,6 +26,7 @@ pub use help::HelpOptions;
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
 pub use probe::{BUILT_IN, ProbeOptions};
+pub use sandbox::SandboxOptions;
 pub use smoke::{
     FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
     Reboot, Shard, SmokeOptions, VERDICT,
@@ -207,6 +209,10 @@ pub struct RunOptions {
     /// Exit with 77 instead of 69 where no engine is usable
     #[arg(long, help_heading = "Run")]
     pub skip_without_engine: bool,
+
+    /// What a guest that breaks out finds.
+    #[command(flatten)]
+    pub sandbox: SandboxOptions,
 }
 
 /// Options of `plan`.

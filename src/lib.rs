@@ -85,6 +85,7 @@ pub mod outcome;
 pub mod probe;
 pub mod readiness;
 pub mod report;
+pub mod sandbox;
 pub mod session;
 mod signals;
 pub mod symbols;

@@ -69,6 +69,10 @@ mod probe;
 mod readings;
 /// How many bytes are read.
 mod reads;
+/// What is left to a guest that breaks out.
+mod sandbox;
+/// What SECURITY.md promises.
+mod security;
 /// Many VMs at once.
 mod side_by_side;
 /// The verdicts of `ukivm smoke`.

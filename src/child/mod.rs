@@ -1,5 +1,9 @@
 //! [`Child`]: a child process that ends when we do, however we end.
-#![expect(unsafe_code, reason = "Command::pre_exec, to ask for the death signal after fork")]
+#![expect(
+    unsafe_code,
+    reason = "Command::pre_exec, to ask for the death signal after fork; and what the sandbox does \
+              with bare numbers of descriptors and a signal's bare data"
+)]
 
 mod program;
 mod text;
@@ -11,7 +15,10 @@ use std::{
     ffi::OsStr,
     io,
     marker::PhantomData,
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    os::{
+        fd::{BorrowedFd, OwnedFd, RawFd},
+        unix::process::CommandExt as _,
+    },
     path::Path,
     process::{Command, ExitStatus},
     time::{Duration, Instant},
@@ -21,6 +28,8 @@ use rustix::{
     io::FdFlags,
     process::{Pid, Signal},
 };
+
+use crate::sandbox::Limits;
 
 /// What is to be a child's standard files.
 #[derive(Debug)]
@@ -49,12 +58,26 @@ impl Child {
         files: Vec<OwnedFd>,
         standard: Standard,
     ) -> io::Result<Self> {
+        Self::start_confined(program, arguments, files, standard, None)
+    }
+
+    /// The same, confined to `limits`.
+    pub(crate) fn start_confined(
+        program: &Path,
+        arguments: &[impl AsRef<OsStr>],
+        files: Vec<OwnedFd>,
+        standard: Standard,
+        mut limits: Option<Limits>,
+    ) -> io::Result<Self> {
         let parent = rustix::process::getpid();
         let mut command = Command::new(program);
         command.args(arguments);
         command.stdin(standard.input).stdout(standard.output).stderr(standard.error);
-        let prepare = move || detach(parent, &files);
-        // SAFETY: `detach` only makes system calls, all of them allowed between
+        let prepare = move || {
+            detach(parent, &files)?;
+            limits.as_mut().map_or(Ok(()), Limits::apply)
+        };
+        // SAFETY: `detach` and `apply` only make system calls, all of them allowed between
         // fork and exec: no allocation, no lock, nothing of the parent's state.
         unsafe { command.pre_exec(prepare) };
         Ok(Self { inner: command.spawn()?, not_send: PhantomData })
@@ -119,6 +142,37 @@ fn detach(parent: Pid, files: &[OwnedFd]) -> io::Result<()> {
         rustix::io::fcntl_setfd(file, FdFlags::empty())?;
     }
     Ok(())
+}
+
+/// Whether that descriptor is open.
+pub(crate) fn is_open(number: RawFd) -> bool {
+    // SAFETY: not kept, and asked a question that is answered also where it is closed.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_getfd(descriptor).is_ok()
+}
+
+/// Closes descriptors that whoever started us left open, and that nothing here owns.
+pub(crate) fn close(inherited: &[RawFd]) {
+    for number in inherited {
+        // SAFETY: it was open before anything here was, and so no owner's.
+        unsafe { rustix::io::close(*number) };
+    }
+}
+
+/// The system call that a SIGSYS is about.
+pub(crate) fn refused_call(info: *const libc::siginfo_t) -> libc::c_int {
+    /// Where `_sigsys._syscall` is. include/uapi/asm-generic/siginfo.h, 64 bits.
+    const OFFSET: usize = 24;
+    let place = info.wrapping_byte_add(OFFSET).cast::<libc::c_int>();
+    // SAFETY: the kernel gives a handler of SIGSYS a `siginfo_t`, which is longer.
+    unsafe { place.read() }
+}
+
+/// Becomes another program, as no thread under a guest may.
+#[cfg(debug_assertions)]
+pub(crate) fn execute(program: &std::ffi::CStr) {
+    // SAFETY: `program` ends in NUL, and Linux takes no arguments for none.
+    unsafe { libc::execve(program.as_ptr(), std::ptr::null(), std::ptr::null()) };
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{EngineOption, JobOptions, duration};
+use super::{EngineOption, JobOptions, SandboxOptions, duration};
 use crate::{bench, engine::Kind, exit};
 
 /// How `bench` comes to what it says: paragraphs, with blank lines between.
@@ -74,6 +74,10 @@ pub struct BenchOptions {
     /// Exit with 77 instead of 69 where no engine is usable
     #[arg(long, help_heading = "Benchmark")]
     pub skip_without_engine: bool,
+
+    /// What a guest that breaks out finds.
+    #[command(flatten)]
+    pub sandbox: SandboxOptions,
 
     /// Compare with an earlier report, by --export-json, and exit with 1 where something takes
     /// longer; the IMAGE may then be a report too, and nothing is booted

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{EngineOption, JobOptions, STANDARD_OUTPUT, duration};
+use super::{EngineOption, JobOptions, STANDARD_OUTPUT, SandboxOptions, duration};
 
 /// The UKI that stands for the one built in.
 pub const BUILT_IN: &str = "/dev/null/built-in";
@@ -24,6 +24,10 @@ pub struct ProbeOptions {
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     #[arg(help_heading = "Run")]
     pub timeout: Duration,
+
+    /// What a guest that breaks out finds.
+    #[command(flatten)]
+    pub sandbox: SandboxOptions,
 
     /// Print JSON, or write it to FILE
     #[arg(long, value_name = "FILE", require_equals = true, num_args = 0..=1)]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{EngineOption, JobOptions, duration};
+use super::{EngineOption, JobOptions, SandboxOptions, duration};
 use crate::{
     exit,
     verdict::{self, Expression},
@@ -76,6 +76,10 @@ pub struct SmokeOptions {
     /// Exit with 77 instead of 69 where no engine is usable
     #[arg(long, help_heading = "Run")]
     pub skip_without_engine: bool,
+
+    /// What a guest that breaks out finds.
+    #[command(flatten)]
+    pub sandbox: SandboxOptions,
 
     /// The form of the result on standard output
     #[arg(long, value_enum, default_value_t = Format::Human, help_heading = "Output")]

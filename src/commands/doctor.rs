@@ -12,6 +12,7 @@ use crate::{
     exit,
     files::Files,
     messages::chain,
+    sandbox,
 };
 
 /// One thing looked at.
@@ -40,6 +41,7 @@ pub fn run(options: &DoctorOptions) -> Result<u8, Error> {
     let support = kvm::probe();
     let mut checks = kvm_checks(&support);
     checks.push(qemu_check());
+    checks.extend(sandbox_checks());
     let engine = Engine::best(support).ok();
     let status = if engine.is_some() { 0 } else { exit::NO_ENGINE };
     let report = Report { schema: crate::report::SCHEMA, checks, engine };
@@ -96,6 +98,17 @@ fn qemu_check() -> Check {
             mend: Some("apt-get install qemu-system-x86".into()),
         },
     }
+}
+
+/// What the sandbox can be made of here. No run fails for lack of it.
+fn sandbox_checks() -> [Check; 2] {
+    let (name, good) = ("seccomp, for the sandbox", sandbox::has_seccomp());
+    let found = if good { "yes" } else { "the kernel has none, or hides it" };
+    let seccomp = Check { name, good: Some(good), found: found.to_owned(), mend: None };
+    let landlock = sandbox::landlock();
+    let good = Some(landlock.is_ok());
+    let found = landlock.unwrap_or_else(|lack| lack);
+    [seccomp, Check { name: "Landlock, for the sandbox", good, found, mend: None }]
 }
 
 fn text(report: &Report) -> String {

@@ -13,6 +13,7 @@ use crate::{
     messages::{chain, say},
     outcome::{End, Outcome},
     report::{Run, RunReport},
+    sandbox::Sandbox,
     session::{Finished, Limits, Milestone, Session},
     timeline::Timeline,
     verdict::{Finding, Severity, Watch, rules},
@@ -20,6 +21,7 @@ use crate::{
 
 /// Runs the job and gives the exit status.
 pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
+    let sandbox = Sandbox::unless(options.sandbox.no_sandbox).writing(options.json.as_deref());
     let mut timeline = Timeline::new(start);
     let grace = options.grace.unwrap_or_default();
     let machine = job::machine(&options.job)?.with_power_button(!grace.is_zero());
@@ -38,7 +40,8 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let planned = job.plan(&engine.kind.equip(machine), options.job.digest, note)?;
     warn(&planned);
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-    let load = Load { plan: &planned.plan, files: &job.files, digest, attached: &job.attached };
+    let attached = &job.attached;
+    let load = Load { plan: &planned.plan, files: &job.files, digest, attached, sandbox: &sandbox };
     let (outcome, timeline, watch) = supervise(&engine, &load, options, timeline)?;
     let status = status(&outcome.end, &watch);
     tell(&outcome, &watch);

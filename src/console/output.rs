@@ -17,6 +17,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::sandbox::{Narrowing, Thread};
+
 /// The most bytes that wait to be written; a faster guest waits in turn.
 const QUEUE_MAX: usize = 1 << 16;
 /// How long the writer waits for more where it has just written, which nobody can see:
@@ -55,7 +57,9 @@ impl Output {
         let taker = output.clone();
         let writer = move || {
             let mut failed = Some(failed);
+            let mut narrowing = Narrowing::to(Thread::Writer);
             while let Some(bytes) = taker.take() {
+                narrowing.narrow();
                 let written = if failed.is_some() { write_all(&to, &bytes) } else { Ok(()) };
                 if let (Err(error), Some(failed)) = (written, failed.take_if(|_| written.is_err()))
                 {

@@ -13,7 +13,10 @@ use rustix::{
 };
 
 use super::{escape::Escape, terminal};
-use crate::session::Input;
+use crate::{
+    sandbox::{Narrowing, Thread},
+    session::Input,
+};
 
 /// The most bytes that wait for a guest that does not read. Then a pipe waits,
 /// and a terminal's keys are dropped: enough for whatever is pasted.
@@ -79,12 +82,14 @@ struct Reader {
 impl Reader {
     fn run(mut self, quit: &dyn Fn()) {
         let mut open = true;
+        let mut narrowing = Narrowing::to(Thread::Reader);
         while open || !self.pending.is_empty() {
             match self.wait(open) {
                 Ready::Stop => return,
                 Ready::Input => open = self.read(quit),
                 Ready::Retry => {}
             }
+            narrowing.narrow();
             let taken = self.input.take(&self.pending);
             self.pending.drain(..taken.min(self.pending.len()));
         }

@@ -13,6 +13,8 @@ use firmware_less::machine::port;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::outcome::End;
+#[cfg(debug_assertions)]
+use crate::sandbox::trial;
 
 mod exit_port;
 pub mod pci;
@@ -107,6 +109,11 @@ impl Devices {
             port::SLEEP_CONTROL => power::write_sleep_control(data),
             port::RESET => power::write_reset(data),
             power::KEYBOARD_CONTROLLER => power::write_keyboard_controller(data),
+            #[cfg(debug_assertions)]
+            trial::PORT => {
+                trial::write(data);
+                Effect::None
+            }
             _ => self.write_pci(port, data),
         }
     }

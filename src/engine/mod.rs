@@ -26,6 +26,7 @@ use crate::{
     messages::chain,
     outcome::{End, Outcome},
     readiness,
+    sandbox::Sandbox,
     session::{Milestone, Session},
 };
 
@@ -208,6 +209,8 @@ pub struct Load<'a> {
     pub attached: &'a Attached,
     /// What guest memory must hash to, and over which ranges.
     pub digest: Option<(&'a [GuestRange], Digest)>,
+    /// What is left to this process when the guest runs.
+    pub sandbox: &'a Sandbox,
 }
 
 /// Makes the VM and fills its memory side by side; the initrd comes while the guest
@@ -235,7 +238,7 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
                 vm.read_memory(range, see).map_err(io::Error::other)
             })?;
             let devices = devices(load, session).map_err(kvm::Error::Devices)?;
-            Ok((vm.attach(devices)?.run(session)?, rest))
+            Ok((vm.attach(devices)?.run(session, load.sandbox)?, rest))
         });
         memory.abandon();
         let (outcome, rest) = ran?;
@@ -273,18 +276,18 @@ fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     if load.plan.machine().has_vsock() {
         return Err(tcg::Error::NoVsock.into());
     }
-    Ok(load_tcg(load, session)?.run(session, load.attached)?)
+    Ok(load_tcg(load, session)?.run(session, (load.attached, load.sandbox))?)
 }
 
 /// Runs a plan on the TCG engine and counts its guest's instructions.
 pub fn count(load: &Load<'_>, session: &Session) -> Result<tcg::Counted, Error> {
-    Ok(load_tcg(load, session)?.count(session)?)
+    Ok(load_tcg(load, session)?.count(session, load.sandbox)?)
 }
 
 /// How many instructions the guest of a plan executes before that at `address`, on
 /// the TCG engine; nothing if it never comes there.
 pub fn count_to(load: &Load<'_>, address: u64, session: &Session) -> Result<Option<u64>, Error> {
-    Ok(load_tcg(load, session)?.count_to(address, session)?)
+    Ok(load_tcg(load, session)?.count_to(address, session, load.sandbox)?)
 }
 
 fn load_tcg(load: &Load<'_>, session: &Session) -> Result<tcg::LoadedVm, Error> {

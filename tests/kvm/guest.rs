@@ -20,6 +20,7 @@ use ukivm::{
     engine::kvm::{GuestMemory, Support, Vm, probe},
     files::Files,
     outcome::{End, Outcome},
+    sandbox::Sandbox,
     session::{Limits, Session},
     timeline::Timeline,
 };
@@ -145,7 +146,7 @@ fn run(plan: &BootPlan, input: &[u8], time_limit: Duration) -> Ran {
     let memory = GuestMemory::new(plan.machine()).expect("memory");
     memory.load(plan, &Files::default()).expect("a loaded plan");
     let vm = Vm::create(plan.machine(), &memory).expect("a VM").ready(plan).expect("vCPUs");
-    let outcome = vm.run(&session).expect("a run");
+    let outcome = vm.run(&session, &Sandbox::none()).expect("a run");
     let timeline = session.finish().timeline;
     ours.shutdown(std::net::Shutdown::Both).expect("an open console");
     let output = gathered.join().expect("a reader").expect("output");

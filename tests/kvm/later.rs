@@ -20,6 +20,7 @@ use ukivm::{
     exit,
     files::{Files, OpenFile},
     outcome::End,
+    sandbox::Sandbox,
     session::{Limits, Milestone, Session},
     timeline::Timeline,
 };
@@ -75,7 +76,7 @@ fn a_guest_that_comes_to_its_initrd_too_early_waits() {
             rest.load().expect("the rest");
         });
         let start = Instant::now();
-        (vm.run(&session).expect("a run"), start.elapsed())
+        (vm.run(&session, &Sandbox::none()).expect("a run"), start.elapsed())
     });
     drop(session.finish());
     assert_eq!(outcome.end, End::PowerOff, "{:?}", outcome.crash);
@@ -97,7 +98,8 @@ fn run_from_file(guest: &Guest, change: impl FnOnce(&File)) -> (Result<End, Erro
     files.push(OpenFile { path, file: file.try_clone().expect("a file"), len: INITRD.len() });
     change(&file);
     let session = session(&scratch);
-    let load = Load { plan: &plan, files: &files, digest: None, attached: &Attached::default() };
+    let (attached, sandbox) = (&Attached::default(), &Sandbox::none());
+    let load = Load { plan: &plan, files: &files, digest: None, attached, sandbox };
     let ran = Engine { kind: Kind::Kvm, reason: "tested".into() }.run(&load, &session);
     (ran.map(|outcome| outcome.end), session.finish().timeline)
 }

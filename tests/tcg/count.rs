@@ -8,6 +8,7 @@ use ukivm::{
     engine::tcg::{Counted, Vm, count},
     files::Files,
     outcome::{End, ResetBy},
+    sandbox::Sandbox,
 };
 
 use super::{
@@ -21,7 +22,7 @@ const LONG: Duration = Duration::from_mins(1);
 fn count(write: impl Fn(&mut CodeAssembler) -> Result<(), IcedError>) -> Counted {
     let plan = guest::plan(machine(), code(write));
     let vm = Vm::create(plan.machine()).unwrap().load(&plan, &Files::default()).unwrap();
-    vm.count(&session(LONG)).unwrap()
+    vm.count(&session(LONG), &Sandbox::none()).unwrap()
 }
 
 /// Powers off, with `bytes` written to the serial port before, each after as many
@@ -115,7 +116,7 @@ fn a_guest_that_is_ended_from_outside_has_been_counted_until_then() {
     });
     let plan = guest::plan(machine(), silent);
     let vm = Vm::create(plan.machine()).unwrap().load(&plan, &Files::default()).unwrap();
-    let counted = vm.count(&session(Duration::from_millis(500))).unwrap();
+    let counted = vm.count(&session(Duration::from_millis(500)), &Sandbox::none()).unwrap();
     assert_eq!(counted.outcome.end, End::TimeLimit);
     assert_eq!(counted.counts.unwrap().console().collect::<Vec<_>>(), [(b'.', 3)]);
 }
@@ -165,7 +166,7 @@ fn a_guest_is_counted_up_to_an_instruction() {
     let count_to = |address| {
         let plan = guest::plan(machine(), written.clone());
         let vm = Vm::create(plan.machine()).unwrap().load(&plan, &Files::default()).unwrap();
-        vm.count_to(address, &session(LONG)).unwrap()
+        vm.count_to(address, &session(LONG), &Sandbox::none()).unwrap()
     };
     assert_eq!(count_to(guest::CODE), Some(0));
     assert_eq!(count_to(behind), Some(2001));
@@ -180,7 +181,7 @@ fn several_vcpus_are_not_counted() {
     let machine = Machine::new(guest::MEMORY, 2).unwrap();
     let plan = guest::plan(machine.with_board(firmware_less::machine::Board::Q35), vec![0xf4]);
     let vm = Vm::create(plan.machine()).unwrap().load(&plan, &Files::default()).unwrap();
-    let error = vm.count(&session(LONG)).unwrap_err();
+    let error = vm.count(&session(LONG), &Sandbox::none()).unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, count::Error::Cpus { found: 2 }.to_string());
 }

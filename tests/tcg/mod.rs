@@ -25,6 +25,7 @@ use ukivm::{
     engine::tcg::{self, Memory, Vm},
     files::Files,
     outcome::Outcome,
+    sandbox::Sandbox,
     session::{Limits, Session},
     timeline::Timeline,
 };
@@ -46,7 +47,7 @@ fn have_qemu(test: &str) -> bool {
 fn run(plan: &BootPlan, limit: Duration) -> (Outcome, Arc<Memory>) {
     let vm = Vm::create(plan.machine()).unwrap().load(plan, &Files::default()).unwrap();
     let memory = vm.memory();
-    (vm.run(&session(limit), &Attached::default()).unwrap(), memory)
+    (vm.run(&session(limit), (&Attached::default(), &Sandbox::none())).unwrap(), memory)
 }
 
 /// A session without a console.

@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     job::{self, Handoff, Job},
     outcome::{End, Outcome},
+    sandbox::Sandbox,
     session::{Finished, Limits, Milestone, Record, Session},
     timeline::Timeline,
     verdict::{Criterion, Goal, Limits as VerdictLimits, MarkName, Policy, Severity, Watch, rules},
@@ -32,9 +33,18 @@ pub(super) fn run(
     engine: Kind,
     start: Instant,
 ) -> Result<u8, Error> {
+    let sandbox = Sandbox::unless(options.sandbox.no_sandbox).starting_again(options.count);
     let main_at = clock::now().saturating_sub(nanos(start.elapsed()));
     if let Some(how) = options.trial_kexec {
-        return by_kexec(options, image, engine, (how, start));
+        let way = Way {
+            engine,
+            until: options.until.into(),
+            is_check: how == KexecOption::Check,
+            is_counted: how == KexecOption::Count,
+            limits: Limits { start, time_limit: options.time_limit, interactive: false },
+            sandbox: &sandbox,
+        };
+        return by_kexec(options, image, way);
     }
     let mut timeline = Timeline::new(start);
     let mut job_options = JobOptions { image: image.to_owned(), ..options.job.clone() };
@@ -60,7 +70,8 @@ pub(super) fn run(
         return Err(Error::NotDirect { path: job_options.image, why });
     }
     let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-    let load = Load { plan: &planned.plan, files: &job.files, digest, attached: &job.attached };
+    let attached = &job.attached;
+    let load = Load { plan: &planned.plan, files: &job.files, digest, attached, sandbox: &sandbox };
     let watch = Watch::new(policy(options.until.into()));
     let time_limit = Some(super::time_limit(options, engine.kind));
     let limits = Limits { start, time_limit, interactive: false };
@@ -84,21 +95,8 @@ pub(super) fn run(
 }
 
 /// Boots `image` by way of its own kernel, and tells of it on standard output.
-fn by_kexec(
-    options: &BenchOptions,
-    image: &Path,
-    engine: Kind,
-    (how, start): (KexecOption, Instant),
-) -> Result<u8, Error> {
+fn by_kexec(options: &BenchOptions, image: &Path, way: Way<'_>) -> Result<u8, Error> {
     let subject = JobOptions { image: image.to_owned(), ..options.job.clone() };
-    let limits = Limits { start, time_limit: options.time_limit, interactive: false };
-    let way = Way {
-        engine,
-        until: options.until.into(),
-        is_check: how == KexecOption::Check,
-        is_counted: how == KexecOption::Count,
-        limits,
-    };
     let told = boot(&subject, way)?;
     print(&serde_json::to_string(&told).unwrap_or_default()).map(|()| 0)
 }

@@ -28,6 +28,7 @@ use crate::{
     outcome::{End, Outcome},
     probe::{self, Comparison, Pair, Report, compare, planned, rows},
     report::{Handoff, SCHEMA},
+    sandbox::Sandbox,
     session::{Finished, Limits, Record, Session},
     timeline::Timeline,
     verdict::Watch,
@@ -88,6 +89,7 @@ fn open(options: &ProbeOptions) -> Result<Job, Error> {
 }
 
 fn boot(options: &ProbeOptions, start: Instant) -> Result<u8, Error> {
+    let sandbox = Sandbox::unless(options.sandbox.no_sandbox).writing(options.json.as_deref());
     let machine = job::machine(&options.job)?;
     let job = open(options)?;
     let json = options.json.as_deref().map(|path| JsonFile::prepare(path, &job.files));
@@ -99,7 +101,8 @@ fn boot(options: &ProbeOptions, start: Instant) -> Result<u8, Error> {
     let sealed = job.plan_guest(PROBE, &machine, options.job.digest)?;
     warn(&sealed);
     let digest = sealed.digest.map(|digest| (sealed.digested.as_slice(), digest));
-    let load = Load { plan: &sealed.plan, files: &job.files, digest, attached: &job.attached };
+    let attached = &job.attached;
+    let load = Load { plan: &sealed.plan, files: &job.files, digest, attached, sandbox: &sandbox };
     let (outcome, log) = supervise(&engine, &load, options, start)?;
     let report = match Report::read(&log) {
         Err(error) if outcome.end != End::PowerOff => return Ok(failed(&outcome, &error)),

@@ -25,10 +25,12 @@ pub(super) enum Stopped {
 /// Does `work` in a thread of its own, and gives what it gives. It is left alone where a
 /// signal comes that no session looks at, to end with the program: a file may be slow to
 /// read, a host slow to give memory. It still has for as long as `patience` says then.
+/// `meanwhile` is done first of all that this thread does beside it.
 pub(super) fn interruptible<T: Send + 'static>(
     signals: &Signals,
     patience: impl Fn() -> Duration,
     work: impl FnOnce() -> T + Send + 'static,
+    meanwhile: impl FnOnce(),
 ) -> Result<T, Stopped> {
     let (is_at_it, over) = mpsc::channel::<()>();
     let work = move || {
@@ -37,6 +39,7 @@ pub(super) fn interruptible<T: Send + 'static>(
     };
     let thread = thread::Builder::new().name("work".into()).spawn(work);
     let thread = thread.map_err(Stopped::NoThread)?;
+    meanwhile();
     let mut stop: Option<(Signal, Instant)> = None;
     loop {
         match over.recv_timeout(TICK) {

@@ -48,7 +48,7 @@ pub(super) fn boot(
     let signals = &super::catch_signals()?;
     // What is wrong with the command line is said once, before anything is booted.
     let read = options.clone();
-    match interruptible(signals, || Duration::ZERO, move || policy::read(&read)) {
+    match interruptible(signals, || Duration::ZERO, move || policy::read(&read), || {}) {
         Ok(policy) => drop(policy?),
         Err(Stopped::By(signal)) => pool.stop(signal),
         Err(Stopped::NoThread(source)) => return Err(no_thread(source)),

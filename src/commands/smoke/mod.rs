@@ -27,6 +27,7 @@ use crate::{
     digest::hex,
     error::Error,
     messages::say,
+    sandbox::Sandbox,
     signals::Signals,
     verdict::{
         formats::{self, Style},
@@ -52,12 +53,13 @@ pub fn run(options: &SmokeOptions, start: Instant) -> Result<u8, Error> {
 /// One run of several, in a process of its own.
 fn part(options: &SmokeOptions, images: &[PathBuf], start: Instant) -> Result<u8, Error> {
     many::end_with_parent(options.matrix.part_of);
+    let sandbox = sandbox(options, options.matrix.part_output.as_deref());
     let number = options.matrix.part.unwrap_or_default();
     let image = images.get(number).unwrap_or(&options.job.image).clone();
     let artefacts = Artefacts::prepare(options.matrix.part_output.as_deref(), images)?;
     let signals = Arc::new(catch_signals()?);
     let job = (start, Arc::clone(&signals));
-    let one = One::new(options.clone(), image, job, artefacts, Show::NOTHING);
+    let one = One::new(options.clone(), image, job, (artefacts, sandbox), Show::NOTHING);
     let (report, one) = one.boot();
     one.artefacts.write(&Suite::new(vec![(report.image.clone(), vec![report.clone()])]));
     signals.let_through();
@@ -70,6 +72,8 @@ fn single(
     wanted: usize,
     start: Instant,
 ) -> Result<Suite, Error> {
+    let sandbox = sandbox(options, options.output.as_deref());
+    let sandbox = sandbox.writing(step_summary_path().as_deref());
     let image = images.get(wanted).unwrap_or(&options.job.image).clone();
     let artefacts = Artefacts::prepare(options.output.as_deref(), images)?;
     let show = Show {
@@ -81,12 +85,18 @@ fn single(
     };
     let signals = Arc::new(catch_signals()?);
     let job = (start, Arc::clone(&signals));
-    let (report, one) = One::new(options.clone(), image, job, artefacts, show).boot();
+    let (report, one) = One::new(options.clone(), image, job, (artefacts, sandbox), show).boot();
     let suite = Suite::new(vec![(report.image.clone(), vec![report])]);
     one.artefacts.write(&suite);
     // Who reads what is printed may keep us waiting.
     signals.let_through();
     Ok(suite)
+}
+
+/// The sandbox of a process that boots one UKI and leaves its results in `folder`.
+fn sandbox(options: &SmokeOptions, folder: Option<&Path>) -> Sandbox {
+    let sandbox = Sandbox::unless(options.sandbox.no_sandbox).writing_in(folder);
+    sandbox.starting_again(options.reboot.restarts > 0)
 }
 
 /// From here on they leave a report. Not before the files are open: one may be a pipe
@@ -144,15 +154,17 @@ fn json(value: &impl serde::Serialize) -> String {
 /// Adds to GitHub's step summary, where there is one. That it can't be written
 /// changes no verdict.
 fn step_summary(suite: &Suite) {
-    let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else {
-        return;
-    };
-    let path = Path::new(&path);
+    let Some(path) = step_summary_path() else { return };
     let text = formats::step_summary(suite);
-    let file = File::options().append(true).create(true).open(path);
+    let file = File::options().append(true).create(true).open(&path);
     if let Err(error) = file.and_then(|mut file| file.write_all(text.as_bytes())) {
         say(&format!("{}: writing it failed: {error}", path.display()));
     }
+}
+
+fn step_summary_path() -> Option<PathBuf> {
+    let path = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+    path.map(PathBuf::from)
 }
 
 /// A word that no guest knows.

@@ -28,6 +28,7 @@ use crate::{
     messages::{chain, say},
     news::News,
     outcome::{End, Outcome, Signal},
+    sandbox::Sandbox,
     session::{Finished, Limits, Milestone, Session},
     signals::Signals,
     symbols::SystemMap,
@@ -50,6 +51,7 @@ pub(super) struct One {
     pub(super) artefacts: Artefacts,
     pub(super) show: Show,
     pub(super) signals: Arc<Signals>,
+    sandbox: Sandbox,
     /// A guest has ended: what is left is to tell.
     has_run: AtomicBool,
 }
@@ -67,10 +69,11 @@ impl One {
         options: SmokeOptions,
         image: PathBuf,
         (start, signals): (Instant, Arc<Signals>),
-        artefacts: Artefacts,
+        (artefacts, sandbox): (Artefacts, Sandbox),
         show: Show,
     ) -> Self {
-        Self { options, image, start, artefacts, show, signals, has_run: AtomicBool::new(false) }
+        let has_run = AtomicBool::new(false);
+        Self { options, image, start, artefacts, show, signals, sandbox, has_run }
     }
 
     /// Boots the UKI. There is always a report, also where nothing was booted, and
@@ -81,7 +84,8 @@ impl One {
         let work = move || worker.boot_or_say();
         let has_run = || one.has_run.load(Ordering::Acquire);
         let patience = || if has_run() { REPORT_MAX } else { Duration::ZERO };
-        let report = match interruptible(&one.signals, patience, work) {
+        let meanwhile = || one.sandbox.confine_writer();
+        let report = match interruptible(&one.signals, patience, work, meanwhile) {
             Ok(report) => report,
             Err(Stopped::By(signal)) => one.interrupted(signal),
             Err(Stopped::NoThread(source)) => {
@@ -133,7 +137,14 @@ impl One {
         let planned = job.plan(&engine.kind.equip(machine), options.digest, note)?;
         warn(&planned);
         let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-        let load = Load { plan: &planned.plan, files: &job.files, digest, attached: &job.attached };
+        let attached = &job.attached;
+        let load = Load {
+            plan: &planned.plan,
+            files: &job.files,
+            digest,
+            attached,
+            sandbox: &self.sandbox,
+        };
 
         let symbols = self.options.system_map.as_deref().map(read_symbols).transpose()?;
         policy.limits = policy::limits(&self.options.limits, engine.kind);

@@ -41,7 +41,7 @@ pub(super) fn run(
     id: usize,
     exits: &mut Exits,
 ) -> Option<Cause> {
-    let Guest { devices, session, stopping, samples, last_write, memory } = guest;
+    let Guest { devices, session, stopping, samples, last_write, memory, .. } = guest;
     // A second EFAULT is for another reason.
     let mut lacks_memory = memory.was_withheld();
     let mut entering = id == 0;

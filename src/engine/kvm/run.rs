@@ -34,7 +34,9 @@ use crate::{
         pci::{Bus, Wiring},
         virtio::Device,
     },
+    engine::Kind,
     outcome::{CrashReport, End, Exits, Outcome},
+    sandbox::{Sandbox, Thread, narrow},
     session::{PowerButton, Session},
 };
 
@@ -84,17 +86,20 @@ impl LoadedVm<'_> {
     }
 
     /// Runs the guest until the session is over.
-    pub fn run(self, session: &Session) -> Result<Outcome, Error> {
+    pub fn run(self, session: &Session, sandbox: &Sandbox) -> Result<Outcome, Error> {
         register_signal_handler(SIGRTMIN(), do_nothing).map_err(Error::SignalHandler)?;
         let Self { vm, plan, bus } = self;
+        let kind = if bus.is_some() { Thread::Devices } else { Thread::Vcpu };
         let devices = Devices::new(vm.serial_interrupt).with_bus(bus);
         session.attach_input(devices.serial());
         if let Some(line) = vm.power_button {
             session.attach_power_button(Arc::new(Button(line)));
         }
+        sandbox.confine(Kind::Kvm);
         let guest = Guest {
             devices,
             session,
+            kind,
             stopping: AtomicBool::new(false),
             samples: Samples::default(),
             last_write: LastWrite::default(),
@@ -139,6 +144,8 @@ impl PowerButton for Button {
 pub(super) struct Guest<'s> {
     pub(super) devices: Devices,
     pub(super) session: &'s Session,
+    /// Whose rules its threads are under.
+    kind: Thread,
     /// Set when the run is over: no vCPU may enter the guest again.
     pub(super) stopping: AtomicBool,
     /// What vCPUs are at, where that is asked for.
@@ -170,6 +177,7 @@ impl Guest<'_> {
                 .spawn_scoped(scope, move || {
                     let _presence = presence;
                     thread.get_or_init(gettid);
+                    narrow(self.kind);
                     self.run(vcpu, id)
                 })
                 .map_err(|source| Error::Thread { id, source })

@@ -64,3 +64,8 @@ fn image_of(disk: &Disk, id: usize, number: RawFd) -> (&'static str, String) {
     );
     ("-blockdev", image)
 }
+
+/// Whether QEMU with these arguments makes files of its own.
+pub(super) fn makes_files(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument.contains("snapshot=on"))
+}

@@ -58,8 +58,10 @@ pub use self::{
 use crate::{
     attached::Attached,
     child::Child,
+    engine::Kind,
     files::Files,
     outcome::{End, Outcome},
+    sandbox::Sandbox,
     session::{Input, Session},
 };
 
@@ -200,14 +202,19 @@ impl LoadedVm {
     /// Runs the guest until `session` is over.
     ///
     /// QEMU is bound to the calling thread's life and ends with it.
-    pub fn run(self, session: &Session, attached: &Attached) -> Result<Outcome, Error> {
+    pub fn run(
+        self,
+        session: &Session,
+        (attached, sandbox): (&Attached, &Sandbox),
+    ) -> Result<Outcome, Error> {
         let (channels, mut ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
         let devices = devices::arguments(self.machine.slots(), attached);
         let (arguments, files) =
             devices.map_err(|source| Error::Channel { what: "a file for a device", source })?;
         ends.devices = arguments;
         ends.files.extend(files);
-        let seen = self.boot(session, &channels, ends, &mut |bytes| session.output(bytes))?;
+        let console = &mut |bytes: &[u8]| session.output(bytes);
+        let seen = self.boot((session, sandbox), &channels, ends, console)?;
         Ok(self.outcome(session, &seen))
     }
 
@@ -216,10 +223,10 @@ impl LoadedVm {
     ///
     /// The guest has one vCPU and gets no input. What it does depends on the plan and
     /// on QEMU's version, and on nothing else.
-    pub fn count(self, session: &Session) -> Result<Counted, Error> {
+    pub fn count(self, session: &Session, sandbox: &Sandbox) -> Result<Counted, Error> {
         let (channels, ends) = self.counting(Count::All)?;
         let mut console = Vec::new();
-        let seen = self.boot(session, &channels, ends, &mut |bytes| {
+        let seen = self.boot((session, sandbox), &channels, ends, &mut |bytes| {
             console.extend_from_slice(bytes);
             if console.len() > count::CONSOLE_MAX {
                 session.end(End::EngineFailure { reason: count::Error::Console.to_string() });
@@ -234,10 +241,15 @@ impl LoadedVm {
     /// Runs the guest until it is about to execute the instruction at `address`, and
     /// tells how many it has executed; nothing if it printed `Linux version` or
     /// `session` was over before.
-    pub fn count_to(self, address: u64, session: &Session) -> Result<Option<u64>, Error> {
+    pub fn count_to(
+        self,
+        address: u64,
+        session: &Session,
+        sandbox: &Sandbox,
+    ) -> Result<Option<u64>, Error> {
         let (channels, ends) = self.counting(Count::UpTo(address))?;
         let mut late = count::Late::default();
-        let seen = self.boot(session, &channels, ends, &mut |bytes| {
+        let seen = self.boot((session, sandbox), &channels, ends, &mut |bytes| {
             if late.sees(bytes) {
                 session.end(End::Decided);
             }
@@ -260,7 +272,7 @@ impl LoadedVm {
     /// Runs QEMU to its end, with `see` for what the guest writes to its console.
     fn boot(
         &self,
-        session: &Session,
+        (session, sandbox): (&Session, &Sandbox),
         channels: &Channels,
         ends: QemuEnds,
         see: &mut (dyn FnMut(&[u8]) + Send),
@@ -272,7 +284,12 @@ impl LoadedVm {
         let button = button.transpose()?;
         let mut arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
         arguments.extend(devices);
-        let start = || Child::start(&self.qemu.path, &arguments, files, standard);
+        if sandbox.is_on() {
+            arguments.extend(arguments::SANDBOX.map(str::to_owned));
+        }
+        let program = &self.qemu.path;
+        let limits = sandbox.of_qemu(program, &files, devices::makes_files(&arguments));
+        let start = || Child::start_confined(program, &arguments, files, standard, limits);
         let failed = |source| Error::Start { path: self.qemu.path.clone(), source };
 
         thread::scope(|scope| {
@@ -292,6 +309,7 @@ impl LoadedVm {
                 drop(end);
             });
             let console = scope.spawn(|| serial::pump(&channels.serial, see));
+            sandbox.confine(Kind::Tcg);
             let seen = Watch::new(session, channels, &mut child, over, self.machine.cpus()).run();
             // The run is over when its last output has been passed on.
             console.join().ok();

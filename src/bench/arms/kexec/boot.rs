@@ -37,6 +37,7 @@ use crate::{
     error::Error,
     job::{Job, Planned, machine},
     outcome::{End, Outcome},
+    sandbox::Sandbox,
     session::{Limits, Milestone, Observer, Record, Session},
     timeline::Timeline,
     verdict::Watch,
@@ -53,7 +54,7 @@ const TALKATIVE: &str = " loglevel=7";
 
 /// How a trial is made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Way {
+pub(crate) struct Way<'a> {
     /// What runs the guest's code.
     pub(crate) engine: Kind,
     /// How far the second kernel's guest is to come.
@@ -64,10 +65,12 @@ pub(crate) struct Way {
     pub(crate) is_counted: bool,
     /// What times are counted from, and how long it may take.
     pub(crate) limits: Limits,
+    /// What is left to this process when the guest runs.
+    pub(crate) sandbox: &'a Sandbox,
 }
 
 /// Boots `subject` by way of its own kernel.
-pub(crate) fn boot(subject: &Subject, way: Way) -> Result<Told, Error> {
+pub(crate) fn boot(subject: &Subject, way: Way<'_>) -> Result<Told, Error> {
     let host = |source| Error::Host { what: "can't make the first kernel's initrd", source };
     // The first kernel's, of which nothing is measured.
     let mut subject = Subject { handoff: HandoffOption::Kexec, ..subject.clone() };
@@ -107,7 +110,7 @@ fn first(mut job: Job, archive: Vec<u8>) -> Job {
 }
 
 /// Boots the first kernel, and gives what was seen of both.
-fn go(job: &Job, subject: &Subject, way: Way, initrd: Option<usize>) -> Result<Told, Error> {
+fn go(job: &Job, subject: &Subject, way: Way<'_>, initrd: Option<usize>) -> Result<Told, Error> {
     let console = |source| Error::Host { what: "can't set up the console", source };
     let machine = way.engine.equip(machine(subject)?);
     let planned = job.plan(&machine, false, &mut |_| {})?;
@@ -120,7 +123,7 @@ fn go(job: &Job, subject: &Subject, way: Way, initrd: Option<usize>) -> Result<T
     let session = Session::watched(record, Watch::default(), way.limits, timeline);
     let session = session.map_err(console)?;
     if way.is_counted {
-        let counted = guest.count(&session).map_err(Error::Engine)?;
+        let counted = guest.count(&session, way.sandbox).map_err(Error::Engine)?;
         let over = session.finish().timeline.at(Milestone::End).unwrap_or_default();
         if matches!(counted.outcome.end, End::EngineFailure { .. }) {
             let told = Told::of(&recorder.take(over), over);
@@ -128,7 +131,7 @@ fn go(job: &Job, subject: &Subject, way: Way, initrd: Option<usize>) -> Result<T
         }
         return counted_told(counted, way.until);
     }
-    let outcome = guest.run(&planned, &session).map_err(Error::Engine)?;
+    let outcome = guest.run(&planned, &session, way.sandbox).map_err(Error::Engine)?;
     let over = session.finish().timeline.at(Milestone::End).unwrap_or_default();
     let told = Told::of(&recorder.take(over), over);
     Ok(Told { end: ended(outcome), ..told })
@@ -203,24 +206,29 @@ impl Guest {
         }
     }
 
-    fn count(self, session: &Session) -> Result<Counted, engine::Error> {
+    fn count(self, session: &Session, sandbox: &Sandbox) -> Result<Counted, engine::Error> {
         match self {
             Self::Kvm(_) => {
                 let failed = io::Error::other("KVM does not count a guest's instructions");
                 Err(engine::Error::ReadBack(failed))
             }
-            Self::Tcg(vm) => Ok(vm.count(session)?),
+            Self::Tcg(vm) => Ok(vm.count(session, sandbox)?),
         }
     }
 
-    fn run(self, planned: &Planned, session: &Session) -> Result<Outcome, engine::Error> {
+    fn run(
+        self,
+        planned: &Planned,
+        session: &Session,
+        sandbox: &Sandbox,
+    ) -> Result<Outcome, engine::Error> {
         let plan = &planned.plan;
         match self {
             Self::Kvm(memory) => {
                 let vm = kvm::Vm::create(plan.machine(), &memory)?;
-                Ok(vm.ready(plan)?.run(session)?)
+                Ok(vm.ready(plan)?.run(session, sandbox)?)
             }
-            Self::Tcg(vm) => Ok(vm.run(session, &Attached::default())?),
+            Self::Tcg(vm) => Ok(vm.run(session, (&Attached::default(), sandbox))?),
         }
     }
 }

@@ -1,0 +1,207 @@
+//! Which system calls which threads may make, one a row.
+//!
+//! What is in no row is refused: above all `execve`, `fork`, sockets, `ptrace`,
+//! `mount`, `bpf`, and memory that is executable.
+
+use std::fmt;
+
+/// Kinds of threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thread {
+    /// Whoever has no kind of its own, where KVM runs the guest: supervises, writes reports,
+    /// makes a VM anew for a guest that was reset.
+    Kvm,
+    /// The same where QEMU does.
+    Qemu,
+    /// Runs a vCPU.
+    Vcpu,
+    /// Runs a vCPU of a machine with devices on PCI, which starts the devices' threads when the
+    /// guest's drivers are there; and these.
+    Devices,
+    /// Writes the guest's console out.
+    Writer,
+    /// Reads standard input for the guest.
+    Reader,
+}
+
+impl Thread {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Kvm, Self::Qemu, Self::Vcpu, Self::Devices, Self::Writer, Self::Reader];
+
+    /// Its letter in the tables.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Kvm => 'K',
+            Self::Qemu => 'Q',
+            Self::Vcpu => 'V',
+            Self::Devices => 'P',
+            Self::Writer => 'W',
+            Self::Reader => 'R',
+        }
+    }
+}
+
+impl fmt::Display for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm | Self::Qemu => "supervisor",
+            Self::Vcpu => "vCPU",
+            Self::Devices => "vCPU or device",
+            Self::Writer => "console writer",
+            Self::Reader => "input reader",
+        })
+    }
+}
+
+/// What has to hold of a call's arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arguments {
+    /// Nothing.
+    Any,
+    /// The argument of that number, less the bits outside of the mask, is this.
+    Masked {
+        /// Which argument, from 0.
+        number: u8,
+        /// Which of its bits.
+        mask: u64,
+        /// What they are.
+        value: u64,
+    },
+    /// The second argument is an ioctl of [`ioctls::TABLE`](super::ioctls::TABLE) that
+    /// the thread may make.
+    Ioctl,
+}
+
+/// A system call that is allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Its number.
+    pub call: libc::c_long,
+    /// The letters of the threads that may make it.
+    pub threads: &'static str,
+    /// What has to hold.
+    pub arguments: Arguments,
+    /// What for.
+    pub reason: &'static str,
+}
+
+impl Rule {
+    /// Whether it is for `thread`.
+    #[must_use]
+    pub fn is_for(&self, thread: Thread) -> bool {
+        self.threads.contains(thread.letter())
+    }
+}
+
+const fn allow(call: libc::c_long, threads: &'static str, reason: &'static str) -> Rule {
+    Rule { call, threads, arguments: Arguments::Any, reason }
+}
+
+const fn only(
+    call: libc::c_long,
+    threads: &'static str,
+    (number, mask, value): (u8, i32, i32),
+    reason: &'static str,
+) -> Rule {
+    // Of 32 bits, as the kernel takes each of these.
+    let (mask, value) = (mask.cast_unsigned() as u64, value.cast_unsigned() as u64);
+    Rule { call, threads, arguments: Arguments::Masked { number, mask, value }, reason }
+}
+
+/// Memory that nobody executes.
+const NO_EXEC: (u8, i32, i32) = (2, libc::PROT_EXEC, 0);
+/// Whether a descriptor is open.
+const IS_OPEN: (u8, i32, i32) = (1, -1, libc::F_GETFD);
+/// A thread, not a process.
+const A_THREAD: (u8, i32, i32) = (0, libc::CLONE_THREAD, libc::CLONE_THREAD);
+
+const ALL: &str = "KQVPWR";
+/// The supervisors.
+const SUP: &str = "KQ";
+/// Those of a machine with devices, and the supervisors.
+const DEV: &str = "KQP";
+
+/// The table.
+pub const TABLE: &[Rule] = &[
+    // Every thread: locks, memory, its end, signals.
+    allow(libc::SYS_futex, ALL, "locks and channels"),
+    only(libc::SYS_mmap, ALL, NO_EXEC, "heap, stacks; vCPUs of a guest started anew"),
+    only(libc::SYS_mprotect, ALL, NO_EXEC, "heap grows, stacks get their guards"),
+    allow(libc::SYS_munmap, ALL, "heap, stacks"),
+    allow(
+        libc::SYS_madvise,
+        ALL,
+        "a thread's stack at its end; huge pages of a guest started anew",
+    ),
+    allow(libc::SYS_brk, ALL, "heap"),
+    allow(libc::SYS_mremap, ALL, "a long vector grows"),
+    allow(libc::SYS_sigaltstack, ALL, "a thread's end"),
+    allow(libc::SYS_rt_sigprocmask, ALL, "a thread's start and end"),
+    allow(libc::SYS_rt_sigreturn, ALL, "after a signal's handler"),
+    allow(libc::SYS_exit, ALL, "a thread's end"),
+    allow(libc::SYS_exit_group, ALL, "the end of a process that broke the rules"),
+    allow(libc::SYS_restart_syscall, ALL, "goes on with a wait after SIGSTOP and SIGCONT"),
+    allow(libc::SYS_clock_gettime, ALL, "times, where the kernel has them not in the vDSO"),
+    allow(libc::SYS_sched_yield, ALL, "threads that meet in a channel"),
+    allow(libc::SYS_sendto, ALL, "a signal's handler tells whoever waits"),
+    allow(libc::SYS_write, ALL, "console, messages, events for other threads, reports"),
+    allow(libc::SYS_poll, ALL, "whether a reader takes messages"),
+    allow(libc::SYS_ppoll, ALL, "the same with a time limit; input; the end of the run"),
+    Rule {
+        call: libc::SYS_ioctl,
+        threads: ALL,
+        arguments: Arguments::Ioctl,
+        reason: "KVM and the terminal, each by its number",
+    },
+    allow(libc::SYS_getpgrp, ALL, "whether the terminal is ours to restore"),
+    allow(libc::SYS_read, "KQPR", "input; files; events of other threads"),
+    allow(libc::SYS_close, "KQPWR", "what it had open"),
+    only(libc::SYS_fcntl, "WR", IS_OPEN, "whether what is closed is open, in debug builds"),
+    // Supervisors: the end of the run, reports.
+    allow(libc::SYS_clock_nanosleep, "KQR", "waits between looks at vCPUs, and for room"),
+    allow(libc::SYS_gettid, SUP, "a thread's number, to interrupt it"),
+    allow(libc::SYS_getpid, SUP, "names of files that are not whole yet"),
+    allow(libc::SYS_tgkill, SUP, "interrupts a vCPU"),
+    allow(libc::SYS_rt_sigaction, SUP, "a guest started anew; signals are let through at the end"),
+    allow(libc::SYS_recvfrom, SUP, "that a signal came; what QEMU says"),
+    allow(libc::SYS_fcntl, DEV, "a second handle to a file"),
+    allow(libc::SYS_fstat, DEV, "a file's length"),
+    allow(libc::SYS_uname, "K", "whether a guest started anew can have its initrd later"),
+    allow(libc::SYS_newfstatat, SUP, "KVM's modules, why no kernel could run"),
+    allow(libc::SYS_statx, DEV, "a file's length"),
+    allow(libc::SYS_pread64, DEV, "the UKI, of a guest started anew or one that hangs"),
+    allow(libc::SYS_lseek, SUP, "a file's place"),
+    allow(libc::SYS_openat, SUP, "reports and /dev/kvm; which, Landlock says"),
+    allow(libc::SYS_rename, SUP, "a report gets its name when it is whole"),
+    allow(libc::SYS_unlink, SUP, "a report that is not whole"),
+    allow(libc::SYS_getrandom, DEV, "tables of a hash; the source of random numbers"),
+    allow(libc::SYS_memfd_create, "K", "a guest started anew"),
+    allow(libc::SYS_eventfd2, "KP", "a guest started anew"),
+    allow(libc::SYS_socketpair, "K", "a guest started anew"),
+    allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
+    // Supervisors start threads.
+    only(libc::SYS_clone, DEV, A_THREAD, "a thread, never a process"),
+    allow(libc::SYS_clone3, DEV, "the same, as glibc does it"),
+    allow(libc::SYS_rseq, DEV, "a thread's start"),
+    allow(libc::SYS_set_robust_list, DEV, "a thread's start"),
+    allow(libc::SYS_prctl, DEV, "a thread's name; no new privileges"),
+    allow(libc::SYS_capset, SUP, "a thread gives up what the supervisor has"),
+    allow(libc::SYS_seccomp, SUP, "a thread narrows its rules"),
+    // Disks.
+    allow(libc::SYS_pwrite64, "KP", "a disk is written"),
+    allow(libc::SYS_preadv, "KP", "a disk is read"),
+    allow(libc::SYS_pwritev, "KP", "a disk is written"),
+    allow(libc::SYS_fdatasync, "KP", "a disk is flushed"),
+    allow(libc::SYS_fallocate, "KP", "a part of a disk is discarded"),
+    allow(libc::SYS_epoll_create1, "KP", "a device waits for its queues"),
+    allow(libc::SYS_epoll_ctl, "KP", "a device waits for its queues"),
+    allow(libc::SYS_epoll_wait, "KP", "a device waits for its queues"),
+    allow(libc::SYS_epoll_pwait, "KP", "a device waits for its queues"),
+    allow(libc::SYS_flock, "K", "a disk that is written is locked"),
+    // QEMU.
+    allow(libc::SYS_kill, "Q", "ends QEMU"),
+    allow(libc::SYS_wait4, "Q", "QEMU's end"),
+    allow(libc::SYS_waitid, "Q", "QEMU's end"),
+];
