@@ -44,6 +44,8 @@ mod handed;
 mod handoffs;
 /// What ukivm says of a UKI: golden text, JSON, sections extracted.
 mod hostile;
+/// Faults of the host, injected.
+mod injected;
 mod inspect;
 /// The KVM engine, on guests of a few instructions.
 mod kvm;

@@ -84,8 +84,8 @@ pub(super) fn of_qemu(
     given: &[OwnedFd],
     makes_files: bool,
 ) -> Option<RulesetCreated> {
-    let real = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
-    let folder = real.parent().map(Path::to_owned);
+    let installed = fs::canonicalize(program).unwrap_or_else(|_| program.to_owned());
+    let folder = installed.parent().map(Path::to_owned);
     // Somewhere of its own, it has what it needs beside it: PREFIX/bin, PREFIX/share.
     let prefix = folder.as_deref().and_then(Path::parent);
     let beside = ["lib", "lib64", "share", "libexec"];

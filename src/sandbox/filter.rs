@@ -109,7 +109,7 @@ pub(crate) fn has_seccomp() -> bool {
 fn program(thread: Thread) -> Result<BpfProgram, BackendError> {
     let mut rules = BTreeMap::new();
     for rule in rules::TABLE.iter().filter(|rule| rule.is_for(thread)) {
-        rules.insert(i64::from(rule.call), conditions(rule.arguments, thread)?);
+        rules.insert(rule.call, conditions(rule.arguments, thread)?);
     }
     let (refused, allowed) = (SeccompAction::Trap, SeccompAction::Allow);
     SeccompFilter::new(rules, refused, allowed, TargetArch::x86_64)?.try_into()
