@@ -188,6 +188,10 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_set_robust_list, DEV, "a thread's start"),
     allow(libc::SYS_prctl, DEV, "a thread's name; no new privileges"),
     allow(libc::SYS_capset, SUP, "a thread gives up what the supervisor has"),
+    // What writes the results fences itself in while another thread boots.
+    allow(libc::SYS_landlock_create_ruleset, SUP, "a thread gives up files"),
+    allow(libc::SYS_landlock_add_rule, SUP, "a thread gives up files"),
+    allow(libc::SYS_landlock_restrict_self, SUP, "a thread gives up files"),
     allow(libc::SYS_seccomp, SUP, "a thread narrows its rules"),
     // Disks.
     allow(libc::SYS_pwrite64, "KP", "a disk is written"),
