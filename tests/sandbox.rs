@@ -111,7 +111,7 @@ fn every_thread_under_a_running_guest_is_confined() {
         }
         let vcpus = names.iter().filter(|name| name.starts_with("vcpu")).count();
         assert_eq!(vcpus, if engine == "kvm" { 2 } else { 0 }, "{names:?}");
-        running.signal("TERM");
+        running.signal("-TERM");
         assert_eq!(running.status(), 143);
     }
 }
@@ -131,7 +131,7 @@ fn qemu_is_confined_too() {
     let core = limits.lines().find(|line| line.starts_with("Max core file size"));
     let zeros = core.map(|line| line.matches(" 0 ").count());
     assert_eq!(zeros, Some(2), "{limits}");
-    running.signal("TERM");
+    running.signal("-TERM");
     assert_eq!(running.status(), 143);
 }
 
@@ -210,7 +210,7 @@ fn a_descriptor_that_was_inherited_is_closed_before_the_guest_runs() {
         let inherited = format!("/proc/{}/fd/9", running.id());
         let is_gone = || !fs::read_link(&inherited).is_ok_and(|to| to.ends_with("guest.efi"));
         assert!(within(Duration::from_secs(5), is_gone));
-        running.signal("TERM");
+        running.signal("-TERM");
         assert_eq!(running.status(), 143);
     }
 }

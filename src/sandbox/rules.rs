@@ -161,7 +161,7 @@ pub const TABLE: &[Rule] = &[
     only(libc::SYS_fcntl, "WR", IS_OPEN, "whether what is closed is open, in debug builds"),
     // Supervisors: the end of the run, reports.
     allow(libc::SYS_clock_nanosleep, "KQR", "waits between looks at vCPUs, and for room"),
-    allow(libc::SYS_gettid, SUP, "a thread's number, to interrupt it"),
+    allow(libc::SYS_gettid, DEV, "a thread's number, to interrupt it"),
     allow(libc::SYS_getpid, SUP, "names of files that are not whole yet"),
     allow(libc::SYS_tgkill, SUP, "interrupts a vCPU"),
     allow(libc::SYS_rt_sigaction, SUP, "a guest started anew; signals are let through at the end"),
@@ -176,7 +176,7 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_openat, SUP, "reports and /dev/kvm; which, Landlock says"),
     allow(libc::SYS_rename, SUP, "a report gets its name when it is whole"),
     allow(libc::SYS_unlink, SUP, "a report that is not whole"),
-    allow(libc::SYS_getrandom, DEV, "tables of a hash; the source of random numbers"),
+    allow(libc::SYS_getrandom, ALL, "tables of a hash; the source of random numbers"),
     allow(libc::SYS_memfd_create, "K", "a guest started anew"),
     allow(libc::SYS_eventfd2, "KP", "a guest started anew"),
     allow(libc::SYS_socketpair, "K", "a guest started anew"),
