@@ -54,7 +54,7 @@ fn each_guest_gets_the_verdict_that_it_deserves() {
         ("hello", &["--expect", "hello", "--expect", "world"], 0, "proven"),
         ("hello", &["--expect", "world", "--expect", "hello"], 100, "power-off-without-proof"),
         ("hello", &["--expect", "world", "--expect", "hello", "--any"], 0, "proven"),
-        ("repeats", &["--expect", "ready"], 100, "power-off-without-proof"),
+        ("repeats", &["--expect", "[r]eady"], 100, "power-off-without-proof"),
         ("hello", &["--expect", "hello", "--pass-on", "poweroff"], 100, "power-off-without-proof"),
         ("up", &["--expect", "hello", "--pass-on", "poweroff"], 0, "proven"),
         ("up-and-on", &["--pass-on", "init"], 0, "proven"),

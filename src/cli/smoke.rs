@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{EngineOption, JobOptions, SandboxOptions, duration};
 use crate::{
     exit,
-    verdict::{self, Expression},
+    verdict::{self, Expression, Saying},
 };
 
 /// How `smoke` comes to its verdict: paragraphs, with blank lines between.
@@ -99,9 +99,10 @@ pub struct SmokeOptions {
 #[command(next_help_heading = "What has to be seen")]
 pub struct ProofOptions {
     /// A regular expression that a line of the console has to match; may be repeated, then in
-    /// this order
-    #[arg(long, value_name = "RE", value_parser = expression)]
-    pub expect: Vec<Expression>,
+    /// this order. The word `ready` and `unit=NAME` are what systemd has to say instead: that all
+    /// has started, or that a unit is active; they imply --notify
+    #[arg(long, value_name = "RE|ready|unit=NAME", value_parser = expectation)]
+    pub expect: Vec<Expectation>,
 
     /// The expected lines may come in any order
     #[arg(long, requires = "expect")]
@@ -114,6 +115,33 @@ pub struct ProofOptions {
     /// How far the guest has to come
     #[arg(long, value_enum)]
     pub pass_on: Option<GoalOption>,
+}
+
+impl ProofOptions {
+    /// What lines have to match, in order.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.expect.iter().filter_map(|expectation| match expectation {
+            Expectation::Line(expression) => Some(expression),
+            Expectation::Said(_) => None,
+        })
+    }
+
+    /// What the system has to say.
+    pub fn sayings(&self) -> impl Iterator<Item = &Saying> {
+        self.expect.iter().filter_map(|expectation| match expectation {
+            Expectation::Line(_) => None,
+            Expectation::Said(saying) => Some(saying),
+        })
+    }
+}
+
+/// What `--expect` asks for.
+#[derive(Clone, Debug)]
+pub enum Expectation {
+    /// A line of the console.
+    Line(Expression),
+    /// A word of the system's on itself.
+    Said(Saying),
 }
 
 /// What is a failure.
@@ -300,6 +328,16 @@ impl FromStr for Shard {
 
 /// An expression that some line has to match. One that any line matches is no proof, and
 /// mostly a variable that is empty.
+fn expectation(text: &str) -> Result<Expectation, String> {
+    match Saying::parse(text) {
+        Some(Saying::Unit(name)) if !name.contains('.') => Err(format!(
+            "systemd names units with what they are: unit={name}.service, unit={name}.target"
+        )),
+        Some(saying) => Ok(Expectation::Said(saying)),
+        None => expression(text).map(Expectation::Line),
+    }
+}
+
 fn expression(text: &str) -> Result<Expression, String> {
     let regex = Expression::new(text).map_err(|error| error.to_string())?;
     if regex.is_match(b"") {
@@ -335,6 +373,14 @@ mod tests {
             assert!(expression(any).is_err_and(|error| error.contains("empty line")), "{any}");
         }
         assert!(expression("login: *$").is_ok());
+    }
+
+    #[test]
+    fn what_the_system_is_to_say_is_no_regular_expression() {
+        assert!(matches!(expectation("ready"), Ok(Expectation::Said(Saying::Ready))));
+        assert!(matches!(expectation("unit=a.target"), Ok(Expectation::Said(Saying::Unit(_)))));
+        assert!(matches!(expectation("[r]eady"), Ok(Expectation::Line(_))));
+        assert!(expectation("unit=ssh").is_err_and(|error| error.contains("unit=ssh.service")));
     }
 
     #[test]

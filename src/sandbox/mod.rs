@@ -3,9 +3,9 @@
 //! Before the first instruction of a guest the process gives up whatever it does not
 //! need to run it:
 //!
-//! - privileges ([`privileges`]): no new ones by `exec`, no capabilities, no core dump
+//! - privileges (`privileges`): no new ones by `exec`, no capabilities, no core dump
 //!   that would hold guest memory, no descriptor that was inherited;
-//! - files ([`files`]): Landlock leaves those of the job that are still to be opened
+//! - files (`files`): Landlock leaves those of the job that are still to be opened
 //!   or written by name, and no TCP;
 //! - system calls ([`rules`]): a seccomp filter for each kind of thread, from one
 //!   table.
@@ -14,19 +14,19 @@
 //! the files of its installation, and its own filter of system calls.
 //!
 //! A call outside the rules ends the process at once with status 70 and the call's
-//! name ([`violation`]). What the host's kernel does not offer is said once, and the
+//! name (`violation`). What the host's kernel does not offer is said once, and the
 //! guest runs all the same; `ukivm doctor` says it beforehand.
 //!
 //! # A new thread
 //!
-//! [`Sandbox::confine`] puts *all* threads that are there, and those that come after,
+//! `Sandbox::confine` puts *all* threads that are there, and those that come after,
 //! under the rules of the supervisor: a thread that nobody thought of is confined too.
-//! One that handles what the guest wrote narrows itself further with [`narrow`],
-//! first thing, if it starts after that; or with a [`Narrowing`] before it touches
+//! One that handles what the guest wrote narrows itself further with `narrow`,
+//! first thing, if it starts after that; or with a `Narrowing` before it touches
 //! what came from the guest, if it starts earlier. To give a device's thread rules of
 //! its own:
 //!
-//! 1. add a kind to [`Thread`] with its letter;
+//! 1. add a kind to `Thread` with its letter;
 //! 2. put the letter into the rows of [`rules::TABLE`] and [`ioctls::TABLE`] for the calls that it
 //!    makes, new rows with a reason;
 //! 3. call `narrow(Thread::…)` in it;

@@ -90,7 +90,7 @@ pub struct Session {
     outputs: Vec<Output>,
     text: Option<Output>,
     observer: Option<Arc<dyn Observer>>,
-    watch: Mutex<Watch>,
+    watch: Arc<Mutex<Watch>>,
     vigil: Mutex<Vigil>,
     grace: Mutex<Grace>,
     /// Nothing is typed without.
@@ -148,7 +148,7 @@ impl Session {
             outputs: Vec::new(),
             text: None,
             observer: None,
-            watch: Mutex::new(watch),
+            watch: Arc::new(Mutex::new(watch)),
             vigil: Mutex::default(),
             grace: Mutex::default(),
             input: None,

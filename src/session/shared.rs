@@ -83,6 +83,9 @@ impl Shared {
         if let Some(at) = state.timeline.notice(notice) {
             state.tell(&News::Milestone { name: Milestone::SystemReady, at_us: micros(at) });
         }
+        drop(state);
+        // It may have been what was waited for.
+        self.wake();
     }
 
     fn note(&self, milestone: Milestone) {

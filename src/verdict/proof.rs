@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{expression::Expression, line::Line, scanner::shown};
+use super::{expression::Expression, line::Line, said::Saying, scanner::shown};
 use crate::timeline::micros;
 
 /// What a run has to come to.
@@ -26,6 +26,8 @@ pub struct Criterion {
     pub expects: Vec<Expression>,
     /// In whatever order they come.
     pub in_any_order: bool,
+    /// These sayings of the system in the guest.
+    pub sayings: Vec<Saying>,
     /// This status, on the exit port.
     pub status: Option<u8>,
     /// This goal.
@@ -36,7 +38,8 @@ impl Criterion {
     /// The goal: as asked, and [`Goal::PowerOff`] where nothing at all was.
     #[must_use]
     pub fn goal(&self) -> Option<Goal> {
-        let nothing_else = self.expects.is_empty() && self.status.is_none();
+        let nothing_else =
+            self.expects.is_empty() && self.sayings.is_empty() && self.status.is_none();
         self.goal.or(nothing_else.then_some(Goal::PowerOff))
     }
 }

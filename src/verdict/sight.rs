@@ -6,7 +6,8 @@ use super::{
     line::Line,
     matcher,
     patterns::Severity,
-    proof::{Criterion, Expects, Goal, Proof},
+    proof::{Expects, Proof},
+    said::Sayings,
     scanner::{Scanner, shown},
     signs::{Sign, looks_like_a_program, repeats_cmdline},
     watch::{MARKS_MAX, Mark, MarkName, Policy, Seen},
@@ -17,6 +18,7 @@ use crate::timeline::micros;
 pub(super) struct Sight<'a> {
     pub(super) scanner: &'a mut Scanner,
     pub(super) expects: &'a mut Expects,
+    pub(super) sayings: &'a Sayings,
     pub(super) facts: &'a mut Seen,
     pub(super) policy: &'a Policy,
     pub(super) at: Duration,
@@ -88,16 +90,8 @@ impl Sight<'_> {
     /// Notes when nothing that a running guest can do would still change a pass
     /// into a better one, or a failure into a pass.
     fn decide(&mut self) {
-        let Criterion { expects, status, .. } = &self.policy.criterion;
-        let goal = match self.policy.criterion.goal() {
-            None => !expects.is_empty(),
-            Some(Goal::Init) => self.facts.userspace.is_some(),
-            Some(Goal::Login) => self.facts.login.is_some(),
-            Some(Goal::PowerOff) => false,
-        };
-        if goal && status.is_none() && self.expects.are_met() {
-            self.facts.proven.get_or_insert(self.at);
-        }
+        let criterion = &self.policy.criterion;
+        self.facts.prove(criterion, self.expects.are_met() && self.sayings.are_met(), self.at);
         let fail_on = self.policy.fail_on;
         if self.scanner.findings().iter().any(|finding| finding.severity >= fail_on) {
             self.facts.failed.get_or_insert(self.at);

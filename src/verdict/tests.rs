@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::outcome::{End, ResetBy};
+use crate::{
+    outcome::{End, ResetBy},
+    readiness::Notice,
+};
 
 mod corpus;
 
@@ -330,6 +333,31 @@ fn a_guest_that_has_proven_all_goes_on_for_a_while() {
     say(&mut watch, 5, "ready\n");
     assert_eq!(due(&watch), (7, End::Decided));
     assert_eq!(watch.due(Some(AT), true).unwrap().1, End::TimeLimit, "a panic takes its time");
+}
+
+#[test]
+fn what_the_system_says_of_itself_is_a_proof_and_ends_the_run_with_the_rest() {
+    let sayings = vec![Saying::Ready];
+    let mut watch = limited(Criterion { sayings, ..expecting(&["up"]).criterion });
+    say(&mut watch, 2, "ready\n");
+    assert_eq!(watch.missing().count(), 2, "a line is no saying");
+    watch.hear(&Notice::Ready, Duration::from_secs(3));
+    assert!(watch.userspace());
+    assert_eq!(due(&watch).1, End::Silence, "the line is still to come");
+    say(&mut watch, 5, "up\n");
+    assert_eq!(due(&watch), (7, End::Decided));
+    let conclusion = conclude(&watch, &ending(End::Decided));
+    assert!(conclusion.verdict.is_pass());
+    assert_eq!(conclusion.proofs.len(), 2);
+
+    let sayings = vec![Saying::Unit("a.target".to_owned())];
+    let mut watch = limited(Criterion { sayings, ..Criterion::default() });
+    watch.hear(&Notice::Ready, Duration::from_secs(3));
+    let conclusion = conclude(&watch, &ending(End::PowerOff));
+    assert_eq!(conclusion.verdict.status, 100);
+    assert_eq!(conclusion.missing, ["the system says that a.target is active"]);
+    watch.hear(&Notice::UnitActive("a.target".to_owned()), Duration::from_secs(4));
+    assert_eq!(due(&watch), (6, End::Decided));
 }
 
 #[test]

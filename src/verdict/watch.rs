@@ -10,11 +10,12 @@ use super::{
     line::{Line, Lines},
     lists::{Allow, Deny},
     patterns::Severity,
-    proof::{Criterion, Expects, Proof},
+    proof::{Criterion, Expects, Goal, Proof},
+    said::Sayings,
     scanner::{Finding, Scanner},
     sight::Sight,
 };
-use crate::outcome::End;
+use crate::{outcome::End, readiness::Notice, timeline::micros};
 
 /// What decides a run's verdict.
 #[derive(Clone, Debug)]
@@ -94,6 +95,7 @@ pub struct Watch {
     lines: Lines,
     scanner: Scanner,
     expects: Expects,
+    sayings: Sayings,
     facts: Seen,
     policy: Policy,
 }
@@ -118,6 +120,22 @@ pub(super) struct Seen {
     pub(super) prompt_sought: bool,
 }
 
+impl Seen {
+    /// Notes when nothing is left to be shown by a running guest, of which `all` that was
+    /// expected has come.
+    pub(super) fn prove(&mut self, criterion: &Criterion, all: bool, at: Duration) {
+        let goal = match criterion.goal() {
+            None => !criterion.expects.is_empty() || !criterion.sayings.is_empty(),
+            Some(Goal::Init) => self.userspace.is_some(),
+            Some(Goal::Login) => self.login.is_some(),
+            Some(Goal::PowerOff) => false,
+        };
+        if goal && criterion.status.is_none() && all {
+            self.proven.get_or_insert(at);
+        }
+    }
+}
+
 impl Default for Watch {
     fn default() -> Self {
         Self::new(Policy::default())
@@ -132,6 +150,7 @@ impl Watch {
             lines: Lines::default(),
             scanner: Scanner::new(policy.deny.clone(), policy.allow.clone()),
             expects: Expects::new(&policy.criterion),
+            sayings: Sayings::new(&policy.criterion.sayings),
             facts: Seen::default(),
             policy,
         }
@@ -146,25 +165,38 @@ impl Watch {
         see: &mut dyn FnMut(&Mark),
         text: &mut dyn FnMut(&Line<'_>),
     ) {
-        let Self { lines, scanner, expects, facts, policy } = self;
+        let Self { lines, scanner, expects, sayings, facts, policy } = self;
         facts.bytes = facts.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         facts.last_byte = Some(at);
         facts.prompt_sought = false;
-        let mut sight = Sight { scanner, expects, facts, policy, at, is_last: false };
+        let mut sight = Sight { scanner, expects, sayings, facts, policy, at, is_last: false };
         lines.push(bytes, |line| {
             sight.line(&line, see);
             text(&line);
         });
     }
 
+    /// The system in the guest said something of itself.
+    pub fn hear(&mut self, notice: &Notice, at: Duration) {
+        let Self { expects, sayings, facts, policy, .. } = self;
+        sayings.hear(notice, at);
+        facts.userspace.get_or_insert_with(|| Proof {
+            wanted: "userspace started".to_owned(),
+            line: None,
+            text: "the system says something of itself by vsock".to_owned(),
+            at_us: micros(at),
+        });
+        facts.prove(&policy.criterion, expects.are_met() && sayings.are_met(), at);
+    }
+
     /// The guest has written nothing for a while: a line that is not over may be a
     /// prompt.
     pub fn pause(&mut self, at: Duration, see: &mut dyn FnMut(&Mark)) {
-        let Self { lines, scanner, expects, facts, policy } = self;
+        let Self { lines, scanner, expects, sayings, facts, policy } = self;
         if !std::mem::replace(&mut facts.prompt_sought, true)
             && let Some(line) = lines.partial()
         {
-            Sight { scanner, expects, facts, policy, at, is_last: false }.line(&line, see);
+            Sight { scanner, expects, sayings, facts, policy, at, is_last: false }.line(&line, see);
         }
     }
 
@@ -175,8 +207,8 @@ impl Watch {
         see: &mut dyn FnMut(&Mark),
         text: &mut dyn FnMut(&Line<'_>),
     ) {
-        let Self { lines, scanner, expects, facts, policy } = self;
-        let mut sight = Sight { scanner, expects, facts, policy, at, is_last: true };
+        let Self { lines, scanner, expects, sayings, facts, policy } = self;
+        let mut sight = Sight { scanner, expects, sayings, facts, policy, at, is_last: true };
         lines.finish(|line| {
             sight.line(&line, see);
             text(&line);
@@ -275,13 +307,14 @@ impl Watch {
         &self.policy
     }
 
-    /// The expected lines that were seen, in the order of the options.
+    /// The expected lines that were seen, in the order of the options, and then what the
+    /// system said.
     pub fn proofs(&self) -> impl Iterator<Item = &Proof> {
-        self.expects.proofs()
+        self.expects.proofs().chain(self.sayings.proofs())
     }
 
     /// The expected lines that were not.
     pub fn missing(&self) -> impl Iterator<Item = String> {
-        self.expects.missing()
+        self.expects.missing().chain(self.sayings.missing())
     }
 }

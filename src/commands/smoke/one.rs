@@ -66,12 +66,14 @@ struct Ended {
 
 impl One {
     pub(super) fn new(
-        options: SmokeOptions,
+        mut options: SmokeOptions,
         image: PathBuf,
         (start, signals): (Instant, Arc<Signals>),
         (artefacts, sandbox): (Artefacts, Sandbox),
         show: Show,
     ) -> Self {
+        // Nobody says anything where there is nobody to say it to.
+        options.job.system.notify |= options.proof.sayings().next().is_some();
         let has_run = AtomicBool::new(false);
         Self { options, image, start, artefacts, show, signals, sandbox, has_run }
     }

@@ -17,7 +17,8 @@ pub(super) fn read(options: &SmokeOptions) -> Result<Policy, Error> {
     let (proof, failure) = (&options.proof, &options.failure);
     Ok(Policy {
         criterion: Criterion {
-            expects: proof.expect.clone(),
+            expects: proof.expressions().cloned().collect(),
+            sayings: proof.sayings().cloned().collect(),
             in_any_order: proof.any,
             status: proof.expect_status,
             goal: proof.pass_on.map(Into::into),
