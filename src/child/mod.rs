@@ -159,6 +159,18 @@ pub(crate) fn close(inherited: &[RawFd]) {
     }
 }
 
+/// Has threads share at most two heaps.
+///
+/// glibc counts the processors before it makes the ninth, and opens a file of sysfs for
+/// that in whatever thread it is (`arena_get2` of its malloc/arena.c).
+pub(crate) fn share_heaps() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number of the allocator's own.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}
+
 /// The system call that a SIGSYS is about.
 pub(crate) fn refused_call(info: *const libc::siginfo_t) -> libc::c_int {
     /// Where `_sigsys._syscall` is. include/uapi/asm-generic/siginfo.h, 64 bits.
