@@ -159,15 +159,16 @@ pub(crate) fn close(inherited: &[RawFd]) {
     }
 }
 
-/// Has threads share at most two heaps.
+/// Has all threads share one heap.
 ///
-/// glibc counts the processors before it makes the ninth, and opens a file of sysfs for
-/// that in whatever thread it is (`arena_get2` of its malloc/arena.c).
-pub(crate) fn share_heaps() {
+/// For others glibc opens files, in whatever thread it is: to count the processors before
+/// it makes the ninth (`arena_get2` of its malloc/arena.c), and to ask whether memory is
+/// overcommitted before it gives some back (`shrink_heap` there).
+pub(crate) fn share_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it sets a number of the allocator's own.
     unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

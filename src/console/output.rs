@@ -21,6 +21,9 @@ use crate::sandbox::{Narrowing, Thread};
 
 /// The most bytes that wait to be written; a faster guest waits in turn.
 const QUEUE_MAX: usize = 1 << 16;
+/// The most of a run that is over: what QEMU had written and nobody had read yet is in a
+/// pipe, and comes all at once.
+const QUEUE_MAX_AFTER: usize = 1 << 20;
 /// How long the writer waits for more where it has just written, which nobody can see:
 /// a guest writes a byte at a time, and to be woken and to write costs more than that.
 const GATHER: Duration = Duration::from_millis(1);
@@ -32,7 +35,8 @@ struct Queue {
     bytes: Vec<u8>,
     /// The writer is busy with bytes that it took.
     writing: bool,
-    /// The run is over: whoever adds may not wait, and what finds no room is lost.
+    /// The run is over: whoever adds may not wait, and what finds no room for
+    /// [`QUEUE_MAX_AFTER`] is lost.
     released: bool,
     /// Nothing will be added: the writer ends when all is written.
     complete: bool,
@@ -76,9 +80,12 @@ impl Output {
         let mut queue = self.lock();
         while queue.bytes.len() >= QUEUE_MAX {
             if queue.released {
-                return;
+                break;
             }
             queue = self.wait(queue);
+        }
+        if queue.bytes.len() >= QUEUE_MAX_AFTER {
+            return;
         }
         let before = queue.bytes.len();
         queue.bytes.extend_from_slice(bytes);
@@ -173,7 +180,7 @@ mod tests {
         for _ in 0..100 {
             output.push(&vec![0; QUEUE_MAX]);
         }
-        assert_eq!(output.take().map(|bytes| bytes.len()), Some(QUEUE_MAX));
+        assert_eq!(output.take().map(|bytes| bytes.len()), Some(QUEUE_MAX_AFTER));
     }
 
     #[test]

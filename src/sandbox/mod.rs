@@ -55,7 +55,7 @@ pub(crate) use self::{
     filter::{Narrowing, has_seccomp, narrow},
     privileges::Limits,
 };
-use crate::{child::share_heaps, engine::Kind, messages::say};
+use crate::{child::share_heap, engine::Kind, messages::say};
 
 /// What is said of a run without it.
 const GIVEN_UP: &str = "\
@@ -89,7 +89,7 @@ impl Sandbox {
             say(GIVEN_UP);
             return Self::none();
         }
-        share_heaps();
+        share_heap();
         Self { is_on: true, inherited: privileges::inherited(), ..Self::default() }
     }
 
