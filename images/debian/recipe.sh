@@ -99,6 +99,9 @@ debian_configure() {
     install -D -m 644 "$recipes/debian/ukivm-report.service" \
         "$root/etc/systemd/system/ukivm-report.service"
     install -D -m 755 "$recipes/debian/report" "$root/usr/local/sbin/ukivm-report"
+    want as ld
+    as --64 "$recipes/initrds/outb.s" -o "$work/outb.o"
+    ld -static -s -o "$root/usr/local/sbin/outb" "$work/outb.o"
     install -D -m 644 "$recipes/debian/firstboot.conf" \
         "$root/etc/systemd/system/systemd-firstboot.service.d/ukivm.conf"
     install -D -m 644 "$recipes/debian/any.network" "$root/etc/systemd/network/any.network"
