@@ -64,12 +64,15 @@ impl Session {
     /// As [`Session::wait`], and calls `glance` when [`Session::glance_due`] is due.
     pub fn wait_and_glance(&self, glance: &mut dyn FnMut()) -> End {
         loop {
-            if let Some(signal) = self.signal() {
-                self.signalled(signal);
-            }
+            // First: a signal that is taken here ends nothing any more, and nobody else
+            // would see it.
             if let Some(end) = self.shared.ended() {
                 self.release();
                 return end;
+            }
+            if let Some(signal) = self.signal() {
+                self.signalled(signal);
+                continue;
             }
             if self.glance_due().is_some_and(|at| at <= Instant::now()) {
                 glance();

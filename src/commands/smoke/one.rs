@@ -182,7 +182,10 @@ impl One {
             let outcome = engine.run(load, &session);
             let finished = session.finish();
             let mut outcome = outcome?;
-            if let Some(signal) = finished.interrupted {
+            // One that came as the guest was ending is for us, before it starts again.
+            let is_reset = matches!(outcome.end, End::Reset { .. });
+            let late = || is_reset.then(|| self.signals.pending()).flatten();
+            if let Some(signal) = finished.interrupted.or_else(late) {
                 outcome.end = End::Interrupted { signal };
             }
             Finished { timeline, watch, .. } = finished;
