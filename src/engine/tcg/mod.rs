@@ -304,12 +304,13 @@ impl LoadedVm {
             if let Some(button) = button {
                 session.attach_power_button(Arc::new(button));
             }
+            // Before its threads: privileges and files are a thread's own to give up.
+            sandbox.confine(Kind::Tcg);
             scope.spawn(move || {
                 session.wait();
                 drop(end);
             });
             let console = scope.spawn(|| serial::pump(&channels.serial, see));
-            sandbox.confine(Kind::Tcg);
             let seen = Watch::new(session, channels, &mut child, over, self.machine.cpus()).run();
             // The run is over when its last output has been passed on.
             console.join().ok();
