@@ -41,9 +41,11 @@ use crate::{
     cli::JobOptions,
     credentials::oem_strings,
     digest::{self, Digest},
+    engine::Load,
     error::Error,
     files::{Files, OpenFile},
     messages::{chain, say},
+    sandbox::Sandbox,
     timeline::Milestone,
     verify::{self, Origin},
 };
@@ -81,6 +83,18 @@ pub enum Handoff {
 }
 
 impl Job {
+    /// What an engine is to run of `planned`, a plan of this job, in `sandbox`.
+    #[must_use]
+    pub fn load<'a>(&'a self, planned: &'a Planned, sandbox: &'a Sandbox) -> Load<'a> {
+        Load {
+            plan: &planned.plan,
+            files: &self.files,
+            attached: &self.attached,
+            digest: planned.digest.map(|digest| (planned.digested.as_slice(), digest)),
+            sandbox,
+        }
+    }
+
     /// Opens and reads what `options` name. `mark` is told of milestones.
     pub fn open(options: &JobOptions, mark: &mut dyn FnMut(Milestone)) -> Result<Self, Error> {
         Self::of(open(&options.image)?, options, mark)

@@ -57,12 +57,6 @@ impl Attached {
         Ok(Self { disks })
     }
 
-    /// Whether there is nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.disks.is_empty()
-    }
-
     /// The devices in the order of [`kinds`], for an engine that has none of its own.
     pub fn devices(&self) -> io::Result<Vec<Box<dyn Device>>> {
         let mut devices: Vec<Box<dyn Device>> = Vec::new();

@@ -39,9 +39,7 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let note = &mut |milestone| timeline.note(milestone);
     let planned = job.plan(&engine.kind.equip(machine), options.job.digest, note)?;
     warn(&planned);
-    let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-    let attached = &job.attached;
-    let load = Load { plan: &planned.plan, files: &job.files, digest, attached, sandbox: &sandbox };
+    let load = job.load(&planned, &sandbox);
     let (outcome, timeline, watch) = supervise(&engine, &load, options, timeline)?;
     let status = status(&outcome.end, &watch);
     tell(&outcome, &watch);

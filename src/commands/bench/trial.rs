@@ -69,9 +69,7 @@ pub(super) fn run(
     {
         return Err(Error::NotDirect { path: job_options.image, why });
     }
-    let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-    let attached = &job.attached;
-    let load = Load { plan: &planned.plan, files: &job.files, digest, attached, sandbox: &sandbox };
+    let load = job.load(&planned, &sandbox);
     let watch = Watch::new(policy(options.until.into()));
     let time_limit = Some(super::time_limit(options, engine.kind));
     let limits = Limits { start, time_limit, interactive: false };

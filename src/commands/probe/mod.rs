@@ -100,9 +100,7 @@ fn boot(options: &ProbeOptions, start: Instant) -> Result<u8, Error> {
     let machine = engine.kind.equip(machine);
     let sealed = job.plan_guest(PROBE, &machine, options.job.digest)?;
     warn(&sealed);
-    let digest = sealed.digest.map(|digest| (sealed.digested.as_slice(), digest));
-    let attached = &job.attached;
-    let load = Load { plan: &sealed.plan, files: &job.files, digest, attached, sandbox: &sandbox };
+    let load = job.load(&sealed, &sandbox);
     let (outcome, log) = supervise(&engine, &load, options, start)?;
     let report = match Report::read(&log) {
         Err(error) if outcome.end != End::PowerOff => return Ok(failed(&outcome, &error)),

@@ -138,15 +138,7 @@ impl One {
         let note = &mut |milestone| timeline.note(milestone);
         let planned = job.plan(&engine.kind.equip(machine), options.digest, note)?;
         warn(&planned);
-        let digest = planned.digest.map(|digest| (planned.digested.as_slice(), digest));
-        let attached = &job.attached;
-        let load = Load {
-            plan: &planned.plan,
-            files: &job.files,
-            digest,
-            attached,
-            sandbox: &self.sandbox,
-        };
+        let load = job.load(&planned, &self.sandbox);
 
         let symbols = self.options.system_map.as_deref().map(read_symbols).transpose()?;
         policy.limits = policy::limits(&self.options.limits, engine.kind);
