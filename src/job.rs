@@ -38,7 +38,7 @@ use directly::wish;
 use crate::{
     addons::{folder, in_folder},
     attached::{self, Attached},
-    cli::JobOptions,
+    cli::{ConsoleOption, JobOptions},
     credentials::oem_strings,
     digest::{self, Digest},
     engine::Load,
@@ -256,11 +256,12 @@ pub fn machine(options: &JobOptions) -> Result<Machine, Error> {
     Ok(machine.with_leaf_size(options.leaf_size.into()).with_five_level(options.five_level))
 }
 
-/// What is on the PCI bus, in order: what was attached, and the way for the system to tell of
-/// itself.
+/// What is on the PCI bus, in order: what was attached, a console, and the way for the system to
+/// tell of itself.
 fn kinds(options: &JobOptions) -> Vec<Kind> {
+    let console = (options.handed.console == Some(ConsoleOption::Hvc0)).then_some(Kind::Console);
     let notify = options.system.notify.then_some(Kind::Vsock);
-    attached::kinds(&options.devices).into_iter().chain(notify).collect()
+    attached::kinds(&options.devices).into_iter().chain(console).chain(notify).collect()
 }
 
 /// The job's files while they are opened, and whom some of them must come from.
