@@ -44,6 +44,8 @@ mod handed;
 mod handoffs;
 /// What ukivm says of a UKI: golden text, JSON, sections extracted.
 mod hostile;
+/// A virtio console, by whole kernels.
+mod hvc0;
 /// Faults of the host, injected.
 mod injected;
 mod inspect;

@@ -13,10 +13,12 @@
 
 pub mod block;
 mod common;
+pub mod console;
 mod device;
 mod driver;
 mod queue;
 mod random;
+mod settings;
 mod transport;
 pub mod vsock;
 mod worker;

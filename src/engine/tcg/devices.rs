@@ -41,11 +41,18 @@ pub(super) fn arguments(
                 add("-object", "rng-builtin,id=random".to_owned());
                 add("-device", format!("virtio-rng-pci,{place},rng=random"));
             }
-            Kind::Network | Kind::Console | Kind::Vsock => {}
+            Kind::Console => {
+                add("-device", format!("virtio-serial-pci,{place},max_ports=1"));
+                add("-device", format!("virtconsole,chardev={CONSOLE}"));
+            }
+            Kind::Network | Kind::Vsock => {}
         }
     }
     Ok((arguments, files))
 }
+
+/// What the console is connected to: QEMU's name for it.
+pub(super) const CONSOLE: &str = "hvc0";
 
 /// The option that gives QEMU the image of that disk.
 fn image_of(disk: &Disk, id: usize, number: RawFd) -> (&'static str, String) {
