@@ -17,9 +17,10 @@ use crate::support::{
 
 /// The port by which debug builds let a guest break the rules, see `src/sandbox/trial.rs`.
 const TRIAL: u16 = 0xf6;
-/// What it does there: executes a program, opens a file.
+/// What it does there: executes a program, opens a file, panics.
 const EXECUTE: u8 = b'x';
 const OPEN: u8 = b'o';
+const PANIC: u8 = b'p';
 
 /// Runs a guest that breaks the rules, then powers off if it still can.
 fn broken(test: &str, how: u8, options: &[&str]) -> Option<Ran> {
@@ -41,7 +42,7 @@ fn a_program_that_a_vcpu_would_execute_is_refused_by_name() {
     let test = "a_program_that_a_vcpu_would_execute_is_refused_by_name";
     let Some(ran) = broken(test, EXECUTE, &[]) else { return };
     assert_eq!(ran.status, Some(70), "{ran:?}");
-    assert!(ran.stderr.contains("system call execve (59) of a vCPU thread"), "{ran:?}");
+    assert!(ran.stderr.contains("system call execve (59) of thread vcpu0"), "{ran:?}");
     assert!(ran.stderr.contains("--no-sandbox"), "{ran:?}");
 }
 
@@ -50,7 +51,20 @@ fn a_file_that_a_vcpu_would_open_is_refused_by_name() {
     let test = "a_file_that_a_vcpu_would_open_is_refused_by_name";
     let Some(ran) = broken(test, OPEN, &[]) else { return };
     assert_eq!(ran.status, Some(70), "{ran:?}");
-    assert!(ran.stderr.contains("system call openat (257) of a vCPU thread"), "{ran:?}");
+    assert!(ran.stderr.contains("system call openat (257) of thread vcpu0"), "{ran:?}");
+}
+
+#[test]
+fn a_vcpu_that_panics_is_told_of_as_what_it_is() {
+    let test = "a_vcpu_that_panics_is_told_of_as_what_it_is";
+    let Some(ran) = broken(test, PANIC, &[]) else { return };
+    assert_eq!(ran.status, Some(70), "{ran:?}");
+    let says = |text| ran.stderr.contains(text);
+    assert!(
+        says("bug: thread vcpu0") && says("panicked at") && says("as the guest wants"),
+        "{ran:?}"
+    );
+    assert!(!says("system call"), "{ran:?}");
 }
 
 #[test]
@@ -176,6 +190,22 @@ fn qemu_reads_and_writes_nothing_but_its_installation() {
 fn has_landlock() -> bool {
     let ran = Scratch::new().ukivm(["doctor"]);
     ran.stdout.contains("ok    Landlock")
+}
+
+#[test]
+fn a_qemu_without_a_sandbox_says_how_to_go_on() {
+    if !engines("a_qemu_without_a_sandbox_says_how_to_go_on").contains(&"tcg") {
+        return;
+    }
+    // system/vl.c of QEMU, where it is built without seccomp.
+    let ran =
+        ran_by("echo 'qemu: -sandbox support is not enabled in this QEMU binary' >&2; exit 1", &[]);
+    assert_eq!(ran.status, Some(105), "{ran:?}");
+    let says = |text| ran.stderr.contains(text);
+    assert!(
+        says("not enabled in this QEMU binary") && says("--no-sandbox does without"),
+        "{ran:?}"
+    );
 }
 
 #[test]

@@ -69,9 +69,18 @@ pub enum Arguments {
         /// What they are.
         value: u64,
     },
+    /// The argument of that number is one of these.
+    Among {
+        /// Which argument, from 0.
+        number: u8,
+        /// What it may be.
+        values: &'static [i32],
+    },
     /// The second argument is an ioctl of [`ioctls::TABLE`](super::ioctls::TABLE) that
     /// the thread may make.
     Ioctl,
+    /// It is not made: there is no such call, as far as the thread can tell (`ENOSYS`).
+    Absent,
 }
 
 /// A system call that is allowed.
@@ -110,12 +119,26 @@ const fn only(
     Rule { call, threads, arguments: Arguments::Masked { number, mask, value }, reason }
 }
 
+const fn among(
+    call: libc::c_long,
+    threads: &'static str,
+    (number, values): (u8, &'static [i32]),
+    reason: &'static str,
+) -> Rule {
+    Rule { call, threads, arguments: Arguments::Among { number, values }, reason }
+}
+
 /// Memory that nobody executes.
 const NO_EXEC: (u8, i32, i32) = (2, libc::PROT_EXEC, 0);
 /// Whether a descriptor is open.
 const IS_OPEN: (u8, i32, i32) = (1, -1, libc::F_GETFD);
 /// A thread, not a process.
 const A_THREAD: (u8, i32, i32) = (0, libc::CLONE_THREAD, libc::CLONE_THREAD);
+
+/// Of prctl: whose name is asked for.
+const NAMES: &[i32] = &[libc::PR_GET_NAME];
+/// And who gives itself one, or gives up privileges.
+const NAMES_AND_FEWER: &[i32] = &[libc::PR_GET_NAME, libc::PR_SET_NAME, libc::PR_SET_NO_NEW_PRIVS];
 
 const ALL: &str = "KQVPWR";
 /// The supervisors.
@@ -183,10 +206,16 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
     // Supervisors start threads.
     only(libc::SYS_clone, DEV, A_THREAD, "a thread, never a process"),
-    allow(libc::SYS_clone3, DEV, "the same, as glibc does it"),
+    Rule {
+        call: libc::SYS_clone3,
+        threads: DEV,
+        arguments: Arguments::Absent,
+        reason: "its flags are in memory, where no filter looks; glibc then takes the other",
+    },
     allow(libc::SYS_rseq, DEV, "a thread's start"),
     allow(libc::SYS_set_robust_list, DEV, "a thread's start"),
-    allow(libc::SYS_prctl, DEV, "a thread's name; no new privileges"),
+    among(libc::SYS_prctl, DEV, (0, NAMES_AND_FEWER), "a thread's name; no new privileges"),
+    among(libc::SYS_prctl, "VWR", (0, NAMES), "who broke the rules"),
     allow(libc::SYS_capset, SUP, "a thread gives up what the supervisor has"),
     // What writes the results fences itself in while another thread boots.
     allow(libc::SYS_landlock_create_ruleset, SUP, "a thread gives up files"),
