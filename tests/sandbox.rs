@@ -250,10 +250,15 @@ fn a_guest_that_resets_itself_is_started_again_within() {
     for engine in engines("a_guest_that_resets_itself_is_started_again_within") {
         let scratch = Scratch::new();
         scratch.file("guest.efi", guest(|a| write_port(a, firmware_less::machine::port::RESET, 6)));
+        scratch.file("disk.img", vec![0; 1 << 20]);
         let arguments = ["smoke", "guest.efi", "--engine", engine, "--memory", "64M"];
-        let ran = scratch.ukivm(arguments.iter().chain(&["--reboot", "restart=2"]));
-        assert!(ran.stderr.contains("start 2 more"), "{ran:?}");
-        assert_eq!(ran.status, Some(100), "{ran:?}");
+        let restarted = ["--reboot", "restart=2"];
+        let disk = ["--disk", "disk.img,ephemeral", "--disk", "disk.img,ro"];
+        for more in [&disk[..0], &disk[..2], &disk[2..]] {
+            let ran = scratch.ukivm(arguments.iter().chain(&restarted).chain(more));
+            assert!(ran.stderr.contains("start 2 more"), "{ran:?}");
+            assert_eq!(ran.status, Some(100), "{ran:?}");
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::names::name;
+
 /// Kinds of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thread {
@@ -97,6 +99,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// What the call is called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        name(self.call)
+    }
+
     /// Whether it is for `thread`.
     #[must_use]
     pub fn is_for(&self, thread: Thread) -> bool {
@@ -183,7 +191,7 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_close, "KQPWR", "what it had open"),
     only(libc::SYS_fcntl, "WR", IS_OPEN, "whether what is closed is open, in debug builds"),
     // Supervisors: the end of the run, reports.
-    allow(libc::SYS_clock_nanosleep, "KQR", "waits between looks at vCPUs, and for room"),
+    allow(libc::SYS_clock_nanosleep, SUP, "waits between looks at vCPUs, and for QEMU"),
     allow(libc::SYS_gettid, DEV, "a thread's number, to interrupt it"),
     allow(libc::SYS_getpid, SUP, "names of files that are not whole yet"),
     allow(libc::SYS_tgkill, SUP, "interrupts a vCPU"),
@@ -200,9 +208,8 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_rename, SUP, "a report gets its name when it is whole"),
     allow(libc::SYS_unlink, SUP, "a report that is not whole"),
     allow(libc::SYS_getrandom, ALL, "tables of a hash; the source of random numbers"),
-    allow(libc::SYS_memfd_create, "K", "a guest started anew"),
+    allow(libc::SYS_ftruncate, "K", "a disk's changes are dropped for a guest started anew"),
     allow(libc::SYS_eventfd2, "KP", "a guest started anew"),
-    allow(libc::SYS_socketpair, "K", "a guest started anew"),
     allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
     // Supervisors start threads.
     only(libc::SYS_clone, DEV, A_THREAD, "a thread, never a process"),
@@ -232,9 +239,7 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_epoll_ctl, "KP", "a device waits for its queues"),
     allow(libc::SYS_epoll_wait, "KP", "a device waits for its queues"),
     allow(libc::SYS_epoll_pwait, "KP", "a device waits for its queues"),
-    allow(libc::SYS_flock, "K", "a disk that is written is locked"),
     // QEMU.
     allow(libc::SYS_kill, "Q", "ends QEMU"),
     allow(libc::SYS_wait4, "Q", "QEMU's end"),
-    allow(libc::SYS_waitid, "Q", "QEMU's end"),
 ];
