@@ -15,6 +15,7 @@ pub mod block;
 mod common;
 mod device;
 mod driver;
+pub mod net;
 mod queue;
 mod random;
 mod transport;
@@ -23,7 +24,7 @@ mod worker;
 
 pub use device::Device;
 pub use driver::{Driver, Ready};
-pub use queue::{Broken, Buffers, Chain, Queue};
+pub use queue::{Broken, Buffers, Chain, Queue, Room};
 pub use random::Random;
 pub(in crate::devices) use transport::{MEMORY as TRANSPORT_MEMORY, Transport};
 
