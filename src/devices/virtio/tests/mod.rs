@@ -2,6 +2,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails it")]
 
 mod hostile;
+mod net;
 mod rig;
 
 use std::{fs::File, os::unix::fs::FileExt as _};
