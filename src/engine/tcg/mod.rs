@@ -207,7 +207,10 @@ impl LoadedVm {
         session: &Session,
         (attached, sandbox): (&Attached, &Sandbox),
     ) -> Result<Outcome, Error> {
-        let (channels, mut ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
+        let (mut channels, mut ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
+        if self.machine.has_console() {
+            channels.add_console(&mut ends)?;
+        }
         let devices = devices::arguments(self.machine.slots(), attached);
         let (arguments, files) =
             devices.map_err(|source| Error::Channel { what: "a file for a device", source })?;
@@ -310,10 +313,14 @@ impl LoadedVm {
                 session.wait();
                 drop(end);
             });
-            let console = scope.spawn(|| serial::pump(&channels.serial, see));
+            let serial = scope.spawn(|| serial::pump(&channels.serial, see));
+            let console = channels.console.as_ref().map(|console| {
+                scope.spawn(|| serial::pump(console, &mut |bytes| session.output(bytes)))
+            });
             let seen = Watch::new(session, channels, &mut child, over, self.machine.cpus()).run();
             // The run is over when its last output has been passed on.
-            console.join().ok();
+            serial.join().ok();
+            console.map(|console| console.join().ok());
             session.end(ending::end(&seen, child.wait(), &channels.said.tail()));
             Ok(seen)
         })
