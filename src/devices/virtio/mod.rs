@@ -15,6 +15,8 @@ pub mod block;
 mod common;
 mod device;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod queue;
 mod random;
 mod transport;
