@@ -64,7 +64,7 @@ impl Guest {
         let rig = &self.rig;
         self.offered = [0, 0];
         for at in [AVAILABLE, USED] {
-            rig.memory.write_slice(&[0; 0x1_0000], GuestAddress(at)).unwrap();
+            rig.memory.write_slice(&vec![0; 0x1_0000], GuestAddress(at)).unwrap();
         }
         rig.write(20, &[3]);
         for (half, features) in [(0_u32, self.features()), (1, 1)] {
