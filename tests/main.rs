@@ -71,6 +71,8 @@ mod probe;
 mod readings;
 /// How many bytes are read.
 mod reads;
+/// That each rule of the sandbox is needed.
+mod rules;
 /// What is left to a guest that breaks out.
 mod sandbox;
 /// What SECURITY.md promises.

@@ -162,6 +162,8 @@ debian_made_initrd() {
     rm -rf "$root"
     unpack_packages "$debian_suite" "$lock" "$root"
     debian_configure "$root"
+    # By its cache dracut finds libkmod, which udev loads by name: without it, no modules.
+    in_root "$root" ldconfig
     in_root "$root" depmod "$release"
     case $maker in
     initramfs-tools) command=(mkinitramfs -o) ;;
