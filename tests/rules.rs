@@ -34,6 +34,7 @@ const AT_TIMES: &[(&[&str], &str, &str)] = &[
     (&["clock_gettime"], "KQVPWR", "hosts whose clock is not in the vDSO"),
     (&["TCSETS", "TCSETS2", "TIOCGPGRP", "getpgrp"], "KQVPWR", "a panic restores the terminal"),
     (&["TCGETS", "TCGETS2", "TCSETS", "TCSETS2"], "KQ", "older C libraries make the first"),
+    (&["TIOCGWINSZ"], "KQ", "a terminal that changes its size"),
     (&["getrandom"], "KQVPWR", "the first table of a hash in a thread"),
     (&["poll", "ppoll", "write", "ioctl"], "KQVPWR", "a message, of whoever has one"),
     (&["close", "fcntl"], "WR", "the last that has a file closes it; asked in debug builds"),

@@ -3,10 +3,12 @@
 
 mod escape;
 mod output;
+mod settling;
 mod stdin;
 mod terminal;
 
 pub(crate) use output::Output;
+pub(crate) use settling::Settling;
 pub(crate) use stdin::{Source, Stdin};
 pub use terminal::{Size, Terminal, is_interactive};
 pub(crate) use terminal::{is_terminal, restore as restore_terminal, size as terminal_size};

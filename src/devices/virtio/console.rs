@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
@@ -15,7 +15,11 @@ use vm_memory::VolatileSlice;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{Broken, Chain, Device, Driver, Queue, Ready};
-use crate::{console::Size, devices::interrupt_line, session::Input};
+use crate::{
+    console::{Settling, Size},
+    devices::interrupt_line,
+    session::Input,
+};
 
 /// What the guest hears, and what it says. Linux fills the first with a page each at once.
 const QUEUES: [u16; 2] = [16, 64];
@@ -23,11 +27,6 @@ const QUEUES: [u16; 2] = [16, 64];
 const PIECE: usize = 4096;
 /// The most of what is typed that waits for the guest to take it.
 const TYPED_MAX: usize = 4096;
-/// How long a driver has from its start on before it is told of the terminal's size. Linux asks
-/// for that nowhere but in answer to the interrupt, and takes one for a port that it has not
-/// made yet (drivers/char/virtio_console.c, `config_work_handler`).
-const SETTLING: Duration = Duration::from_millis(250);
-
 /// Who passes on what the guest says.
 pub trait Speaker: fmt::Debug + Send {
     /// The guest said that. May block, but not when the run is over.
@@ -118,26 +117,35 @@ impl Console {
 
     fn serve_until_stopped(&mut self, driver: &mut Driver) -> Result<(), Broken> {
         driver.watch(&self.keyboard.bell).map_err(|_no_room| Broken)?;
-        let (begin, stopping) = (Instant::now(), driver.stopping());
+        let stopping = driver.stopping();
+        let mut settling = Settling::begun(Instant::now());
         while !driver.is_stopping() {
             // Non-blocking: fails where it was not rung.
             drop(self.keyboard.bell.read());
-            let limit = self.tell_size(driver, begin);
+            let left = settling.left(Instant::now());
+            let is_settled = left.is_none();
+            if is_settled {
+                self.tell_size(driver);
+            }
             let [rx, tx] = driver.queues.as_mut_slice() else { return Err(Broken) };
-            self.hear(tx, &stopping)?;
-            self.type_in(rx)?;
+            if self.hear(tx, &stopping)? {
+                settling.spoke(Instant::now());
+            }
+            if is_settled {
+                self.type_in(rx)?;
+            }
             // Where what was typed waits for room, that is what is waited for.
-            let has_room = !self.keyboard.is_empty() && rx.listen()?;
+            let has_room = is_settled && !self.keyboard.is_empty() && rx.listen()?;
             let has_more = tx.listen()?;
-            if !has_room && !has_more && driver.wait_up_to(limit) == Ready::Stop {
+            if !has_room && !has_more && driver.wait_up_to(left) == Ready::Stop {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Passes on what the guest says, no more than it has room for.
-    fn hear(&mut self, tx: &mut Queue, stopping: &AtomicBool) -> Result<(), Broken> {
+    /// Passes on what the guest says, no more than it has room for; whether it said anything.
+    fn hear(&mut self, tx: &mut Queue, stopping: &AtomicBool) -> Result<bool, Broken> {
         let mut any = false;
         // Not for ever: others may want the device to stop.
         for _ in 0..tx.size() {
@@ -148,7 +156,10 @@ impl Console {
             tx.used(head, 0)?;
             any = true;
         }
-        if any { tx.tell() } else { Ok(()) }
+        if any {
+            tx.tell()?;
+        }
+        Ok(any)
     }
 
     fn say(&mut self, chain: Chain<'_>, stopping: &AtomicBool) -> Result<(), Broken> {
@@ -184,18 +195,13 @@ impl Console {
         if any { rx.tell() } else { Ok(()) }
     }
 
-    /// Tells a driver that is at work since `begin` of the terminal's size, if that is another;
-    /// when to do so where it is too early.
-    fn tell_size(&mut self, driver: &Driver, begin: Instant) -> Option<Duration> {
-        let size = self.keyboard.lock().size.filter(|_| driver.features & F_SIZE != 0)?;
-        let left = SETTLING.saturating_sub(begin.elapsed());
-        if !left.is_zero() {
-            return Some(left);
+    /// Tells the driver of the terminal's size, if that is another than it knows.
+    fn tell_size(&mut self, driver: &Driver) {
+        let size = self.keyboard.lock().size.take();
+        if let Some(size) = size.filter(|_| driver.features & F_SIZE != 0) {
+            self.size = Some(size);
+            driver.reconfigure(&config(size));
         }
-        self.keyboard.lock().size.take_if(|newest| *newest == size);
-        self.size = Some(size);
-        driver.reconfigure(&config(size));
-        None
     }
 }
 

@@ -16,6 +16,8 @@ mod common;
 pub mod console;
 mod device;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 pub mod net;
 mod queue;
 mod random;
