@@ -14,9 +14,9 @@ mod smoke;
 mod system;
 mod verify;
 
-use std::{path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
@@ -52,6 +52,28 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// What the program's own arguments say.
+    pub fn of_program() -> Result<Self, clap::Error> {
+        let arguments: Vec<_> = env::args_os().collect();
+        Self::of_run(&arguments).map_or_else(|| Self::try_parse_from(&arguments), Ok)
+    }
+
+    /// The same where it is `run` and nothing is wrong with it: nobody who waits for a guest
+    /// is to wait for the options of all commands.
+    fn of_run(arguments: &[OsString]) -> Option<Self> {
+        const NAME: &str = "run";
+        let (_program, arguments) = arguments.split_first()?;
+        if arguments.first()? != NAME {
+            return None;
+        }
+        let command = RunOptions::augment_args(clap::Command::new(NAME).disable_version_flag(true));
+        let matches = command.try_get_matches_from(arguments).ok()?;
+        let options = RunOptions::from_arg_matches(&matches).ok()?;
+        Some(Self { command: Command::Run(options) })
+    }
 }
 
 /// The commands.
@@ -337,6 +359,25 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_by_itself_reads_its_options_as_all_commands_do() {
+        for line in ["a.efi", "--memory 2G --timeout 3s a.efi --kaslr off -- quiet --help", "-- a"]
+        {
+            let arguments: Vec<_> = ["ukivm", "run"].into_iter().chain(line.split(' ')).collect();
+            let by_itself = Cli::of_run(&arguments.iter().map(Into::into).collect::<Vec<_>>());
+            let among_all = Cli::try_parse_from(arguments).ok();
+            assert_eq!(format!("{by_itself:?}"), format!("{among_all:?}"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_run_does_not_take_is_for_all_commands_to_answer() {
+        for line in ["ukivm", "ukivm run", "ukivm run -V", "ukivm run --help", "ukivm plan a.efi"] {
+            let arguments: Vec<_> = line.split(' ').map(Into::into).collect();
+            assert!(Cli::of_run(&arguments).is_none(), "{line}");
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use clap::Parser as _;
 use ukivm::{
     bug,
     cli::{Cli, Command},
@@ -15,7 +14,7 @@ use ukivm::{
 fn main() -> ExitCode {
     let start = Instant::now();
     bug::end_with_a_status();
-    match Cli::try_parse() {
+    match Cli::of_program() {
         Ok(cli) => command(&cli.command, start).unwrap_or_else(|error| report(&error)),
         Err(error) => usage(&error),
     }
