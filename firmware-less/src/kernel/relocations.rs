@@ -61,8 +61,8 @@ impl<'a> Relocations<'a> {
         }
         let (words, rest) = table.as_chunks::<WORD>();
         // A list begins behind each word that is zero.
-        let starts: Vec<usize> =
-            (0..words.len()).filter(|&at| words.get(at) == Some(&[0; WORD])).collect();
+        let numbers = words.iter().map(|&word| u32::from_le_bytes(word)).enumerate();
+        let starts: Vec<usize> = numbers.filter(|(_, word)| *word == 0).map(|(at, _)| at).collect();
         let wrong = Error::Lists { len: table.len(), lists: starts.len() };
         if !rest.is_empty() || starts.first() != Some(&0) {
             return Err(wrong);
@@ -122,13 +122,13 @@ impl Relocation {
             |address: u64| index(address.wrapping_sub(START_KERNEL_MAP).wrapping_sub(self.linked));
         let low = low_half(self.offset);
         for address in addresses(wide) {
-            image.change_u64(at(address), &|value| value.wrapping_add(self.offset));
+            image.change_u64(at(address), |value| value.wrapping_add(self.offset));
         }
         for address in addresses(negated) {
-            image.change_u32(at(address), &|value| value.wrapping_sub(low));
+            image.change_u32(at(address), |value| value.wrapping_sub(low));
         }
         for address in addresses(narrow) {
-            image.change_u32(at(address), &|value| value.wrapping_add(low));
+            image.change_u32(at(address), |value| value.wrapping_add(low));
         }
     }
 }
@@ -143,19 +143,19 @@ impl fmt::Debug for Relocation {
 /// alignment. What is outside is left alone.
 pub trait Image {
     /// Changes the 64 bits at `offset`.
-    fn change_u64(&mut self, offset: usize, change: &dyn Fn(u64) -> u64);
+    fn change_u64(&mut self, offset: usize, change: impl Fn(u64) -> u64);
     /// Changes the 32 bits at `offset`.
-    fn change_u32(&mut self, offset: usize, change: &dyn Fn(u32) -> u32);
+    fn change_u32(&mut self, offset: usize, change: impl Fn(u32) -> u32);
 }
 
 impl Image for [u8] {
-    fn change_u64(&mut self, offset: usize, change: &dyn Fn(u64) -> u64) {
+    fn change_u64(&mut self, offset: usize, change: impl Fn(u64) -> u64) {
         if let Some(bytes) = self.get_mut(offset..).and_then(<[u8]>::first_chunk_mut) {
             *bytes = change(u64::from_le_bytes(*bytes)).to_le_bytes();
         }
     }
 
-    fn change_u32(&mut self, offset: usize, change: &dyn Fn(u32) -> u32) {
+    fn change_u32(&mut self, offset: usize, change: impl Fn(u32) -> u32) {
         if let Some(bytes) = self.get_mut(offset..).and_then(<[u8]>::first_chunk_mut) {
             *bytes = change(u32::from_le_bytes(*bytes)).to_le_bytes();
         }

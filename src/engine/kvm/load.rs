@@ -137,13 +137,13 @@ fn read(
 struct InGuest<'m>(VolatileSlice<'m>);
 
 impl Image for InGuest<'_> {
-    fn change_u64(&mut self, offset: usize, change: &dyn Fn(u64) -> u64) {
+    fn change_u64(&mut self, offset: usize, change: impl Fn(u64) -> u64) {
         if let Ok(place) = self.0.get_ref::<Le64>(offset) {
             place.store(change(place.load().to_native()).into());
         }
     }
 
-    fn change_u32(&mut self, offset: usize, change: &dyn Fn(u32) -> u32) {
+    fn change_u32(&mut self, offset: usize, change: impl Fn(u32) -> u32) {
         if let Ok(place) = self.0.get_ref::<Le32>(offset) {
             place.store(change(place.load().to_native()).into());
         }
