@@ -1,11 +1,12 @@
-//! Whether the cost of a boot, from exec to the guest's end, grows as it has to: with
-//! the bytes that are loaded, in proportion; with RAM and with sections, not at all.
+//! Whether the cost of a boot grows as it has to: with the bytes that are loaded, in
+//! proportion; with RAM and with sections, not at all.
 //! `benches/README.md` says what is measured, and how.
 #![expect(
     clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::print_stdout,
-    reason = "a benchmark talks to a person and stops at an overflow"
+    reason = "a benchmark talks to a person and stops at an overflow; what JSON does not have is null"
 )]
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
 use clap::Parser;
 use firmware_less::testing::uki;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::facts::Facts;
 
@@ -62,8 +64,26 @@ struct Case {
     name: String,
     #[serde(skip)]
     arguments: Vec<String>,
+    #[serde(skip)]
+    span: Span,
     seconds: f64,
 }
+
+/// What is timed of a boot. Milestones are those of `--json`.
+#[derive(Clone, Copy, Debug)]
+enum Span {
+    /// All of it, from exec to the guest's end.
+    Whole,
+    /// From one milestone to another.
+    Between(&'static str, &'static str),
+}
+
+/// With `--digest`, which has all bytes loaded before the first instruction: the
+/// loading without the digest.
+const LOADING: Span = Span::Between("planned", "memory_loaded");
+/// Without what KVM does when it is shown the memory: where it has no second-level
+/// page tables, it makes tables of its own for all of it at once.
+const UNTIL_LOADED: Span = Span::Between("process_start", "memory_loaded");
 
 /// Several, of which one thing differs.
 #[derive(Debug, Serialize)]
@@ -110,7 +130,7 @@ fn measure(options: &Options) -> Result<bool> {
         flat("sections", sections(scratch.path())?),
     ];
     for series in &mut series {
-        run(&mut series.cases, options.runs)?;
+        run(&mut series.cases, options.runs, &scratch.path().join("result.json"))?;
         series.judge();
         series.print();
     }
@@ -144,8 +164,8 @@ fn loaded(folder: &Path) -> Result<Series> {
         // In the page cache from the first run on, whether there is a disk under it or not.
         File::create(&path)?.set_len(megabytes * 1_000_000)?;
         let initrd = path.display().to_string();
-        let arguments = [&image, "--memory", "4G", "--initrd", &initrd];
-        Ok(Case::new(format!("{megabytes} MB"), &arguments))
+        let arguments = [&image, "--memory", "4G", "--digest", "--initrd", &initrd];
+        Ok(Case::new(format!("{megabytes} MB"), &arguments, LOADING))
     };
     let cases = INITRDS.iter().map(case).collect::<Result<_>>()?;
     Ok(Series { of: "bytes", cases, ratio: f64::NAN, at_most: LINEAR })
@@ -153,13 +173,16 @@ fn loaded(folder: &Path) -> Result<Series> {
 
 fn memories(folder: &Path) -> Result<Vec<Case>> {
     let image = guest(folder, 0)?;
-    let case = |memory: &&str| Case::new((*memory).to_owned(), &[&image, "--memory", memory]);
+    let case = |memory: &&str| {
+        Case::new((*memory).to_owned(), &[&image, "--memory", memory], UNTIL_LOADED)
+    };
     Ok(MEMORIES.iter().map(case).collect())
 }
 
 fn sections(folder: &Path) -> Result<Vec<Case>> {
     let case = |sections: &usize| {
-        Ok(Case::new(sections.to_string(), &[&guest(folder, *sections)?, "--memory", "256M"]))
+        let arguments = [&guest(folder, *sections)?, "--memory", "256M"];
+        Ok(Case::new(sections.to_string(), &arguments, Span::Whole))
     };
     SECTIONS.iter().map(case).collect()
 }
@@ -169,14 +192,27 @@ fn flat(of: &'static str, cases: Vec<Case>) -> Series {
 }
 
 impl Case {
-    fn new(name: String, arguments: &[&str]) -> Self {
+    fn new(name: String, arguments: &[&str], span: Span) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Self { name, arguments, seconds: f64::INFINITY }
+        Self { name, arguments, span, seconds: f64::INFINITY }
     }
 
-    fn run(&self) -> Result<Duration> {
+    /// How long that took of one boot.
+    fn run(&self, result: &Path) -> Result<f64> {
+        let whole = self.boot(result)?;
+        let Span::Between(start, end) = self.span else { return Ok(whole.as_secs_f64()) };
+        let report: Value = serde_json::from_slice(&fs::read(result)?)?;
+        let at = |milestone| {
+            let at = report["timeline"][milestone]["at_us"].as_f64();
+            at.ok_or_else(|| format!("{}: no {milestone} in {report}", self.name))
+        };
+        Ok((at(end)? - at(start)?) / 1e6)
+    }
+
+    fn boot(&self, result: &Path) -> Result<Duration> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ukivm"));
-        command.args(["run", "--engine", "kvm", "--timeout", "60"]).args(&self.arguments);
+        command.arg("run").arg(format!("--json={}", result.display()));
+        command.args(["--engine", "kvm", "--timeout", "60"]).args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let start = Instant::now();
         let output = command.output()?;
@@ -191,10 +227,10 @@ impl Case {
 
 /// In turns, so that what slows the host down meets all alike; after one of each that
 /// does not count.
-fn run(cases: &mut [Case], runs: usize) -> Result<()> {
+fn run(cases: &mut [Case], runs: usize, result: &Path) -> Result<()> {
     for round in 0..=runs {
         for case in &mut *cases {
-            let took = case.run()?.as_secs_f64();
+            let took = case.run(result)?;
             if round > 0 {
                 case.seconds = case.seconds.min(took);
             }
