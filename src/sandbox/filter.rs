@@ -104,25 +104,67 @@ fn program(thread: Thread) -> Result<BpfProgram, BackendError> {
             arguments => drop(rules.insert(rule.call, conditions(arguments, thread)?)),
         }
     }
-    let (refused, allowed) = (SeccompAction::Trap, SeccompAction::Allow);
-    let filter = SeccompFilter::new(rules, refused, allowed, TargetArch::x86_64)?;
-    program.extend(BpfProgram::try_from(filter)?);
+    let rules: Vec<_> = rules.into_iter().collect();
+    let parts: Result<Vec<_>, _> = rules.chunks(AT_ONCE).map(part).collect();
+    program.extend(joined(&parts?));
     Ok(program)
+}
+
+/// How many calls a filter asks for one after the other. The kernel tries every call
+/// there is when it is given a filter (kernel/seccomp.c, `seccomp_cache_prepare`), and each
+/// that is in no row would come by all of them.
+const AT_ONCE: usize = 12;
+
+/// The filter for the calls of `rules`, and the highest of these.
+fn part(rules: &[(i64, Vec<SeccompRule>)]) -> Result<(u32, BpfProgram), BackendError> {
+    let highest = rules.last().and_then(|(call, _)| u32::try_from(*call).ok());
+    let (refused, allowed) = (SeccompAction::Trap, SeccompAction::Allow);
+    let rules = rules.iter().cloned().collect();
+    let filter = SeccompFilter::new(rules, refused, allowed, TargetArch::x86_64)?;
+    Ok((highest.unwrap_or(u32::MAX), filter.try_into()?))
+}
+
+/// One filter of several, which are in the order of their calls: the first whose highest
+/// call is not lower, or the last, decides.
+fn joined(parts: &[(u32, BpfProgram)]) -> BpfProgram {
+    let lengths = parts.iter().map(|(_, filter)| filter.len());
+    // Two instructions lead to each part.
+    let mut start = parts.len().saturating_mul(2);
+    let mut program = vec![load_number()];
+    for (at, ((highest, _), len)) in parts.iter().zip(lengths).enumerate() {
+        let is_last = at.saturating_add(1) == parts.len();
+        let next = at.saturating_add(1).saturating_mul(2);
+        let distance = u32::try_from(start.saturating_sub(next)).unwrap_or(u32::MAX);
+        let highest = if is_last { u32::MAX } else { *highest };
+        program.push(sock_filter { code: IS_GREATER, jt: 1, jf: 0, k: highest });
+        program.push(sock_filter { code: JUMP, jt: 0, jf: 0, k: distance });
+        start = start.saturating_add(len);
+    }
+    program.extend(parts.iter().flat_map(|(_, filter)| filter.iter().cloned()));
+    program
+}
+
+/// `LD | W | ABS`, `JMP | JEQ | K`, `JMP | JGT | K`, `JMP | JA`, `RET | K`:
+/// include/uapi/linux/bpf_common.h.
+const LOAD: u16 = 0x20;
+const IS_EQUAL: u16 = 0x15;
+const IS_GREATER: u16 = 0x25;
+const JUMP: u16 = 0x05;
+const RETURN: u16 = 0x06;
+
+/// Where `struct seccomp_data` has the call's number.
+fn load_number() -> sock_filter {
+    const NUMBER: u32 = 0;
+    sock_filter { code: LOAD, jt: 0, jf: 0, k: NUMBER }
 }
 
 /// Makes `call` fail with ENOSYS, and goes on with what follows for others: a filter of
 /// `seccompiler`'s has one action for all that it does not allow.
 fn absent(call: libc::c_long) -> [sock_filter; 3] {
-    /// `LD | W | ABS`, `JMP | JEQ | K`, `RET | K`: include/uapi/linux/bpf_common.h.
-    const LOAD: u16 = 0x20;
-    const IS_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    /// Where `struct seccomp_data` has the call's number.
-    const NUMBER: u32 = 0;
     let number = u32::try_from(call).unwrap_or(u32::MAX);
     let fails = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
     [
-        sock_filter { code: LOAD, jt: 0, jf: 0, k: NUMBER },
+        load_number(),
         sock_filter { code: IS_EQUAL, jt: 0, jf: 1, k: number },
         sock_filter { code: RETURN, jt: 0, jf: 0, k: fails },
     ]
