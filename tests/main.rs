@@ -44,6 +44,8 @@ mod handed;
 mod handoffs;
 /// What ukivm says of a UKI: golden text, JSON, sections extracted.
 mod hostile;
+/// A virtio console, by whole kernels.
+mod hvc0;
 /// Faults of the host, injected.
 mod injected;
 mod inspect;
@@ -55,6 +57,8 @@ mod lifecycle;
 mod malformed;
 /// The values of PCR 11, for people and as JSON.
 mod measure;
+/// `--net` and `--publish`, by refusals and by whole kernels.
+mod network;
 /// From a guest to the next kernel, by a real kexec.
 mod onward;
 /// The kexec hand-off, and real ones.
@@ -69,6 +73,8 @@ mod probe;
 mod readings;
 /// How many bytes are read.
 mod reads;
+/// That each rule of the sandbox is needed.
+mod rules;
 /// What is left to a guest that breaks out.
 mod sandbox;
 /// What SECURITY.md promises.

@@ -6,7 +6,7 @@
 pub mod kvm;
 pub mod tcg;
 
-use std::{fmt, io, thread};
+use std::{fmt, io, sync::Arc, thread};
 
 use firmware_less::{
     machine::{Board, Machine},
@@ -17,9 +17,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    attached::Attached,
-    cli::EngineOption,
-    devices::virtio::{Device, vsock::Vsock},
+    attached::{Attached, NetworkError},
+    cli::{EngineOption, Plug},
+    devices::virtio::{
+        Device,
+        console::{Console, Keyboard},
+        vsock::Vsock,
+    },
     digest::{self, Digest},
     exit,
     files::Files,
@@ -51,6 +55,15 @@ pub enum Error {
     /// QEMU failed before the guest ran.
     #[error("TCG engine")]
     Tcg(#[from] tcg::Error),
+    /// A network card can't be plugged in.
+    #[error("--net {plug}")]
+    Network {
+        /// Into what.
+        plug: Plug,
+        /// Why not.
+        #[source]
+        source: NetworkError,
+    },
     /// Guest memory can't be read back.
     #[error("can't read guest memory")]
     ReadBack(#[source] io::Error),
@@ -75,6 +88,7 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Digest { .. } => exit::DATA,
+            Self::Network { source, .. } => source.exit_status(),
             Self::Kvm(kvm::Error::Read { .. } | kvm::Error::ShortRead { .. })
             | Self::Tcg(tcg::Error::Copy { .. } | tcg::Error::Shrunk { .. }) => exit::IO,
             _ => exit::NO_ENGINE,
@@ -91,6 +105,7 @@ impl Error {
             Self::None { .. } | Self::Tcg(tcg::Error::NoQemu { .. }) => {
                 Some("`ukivm doctor` says what this host can do, and how to mend it".into())
             }
+            Self::Network { source, .. } => source.hint(),
             _ => None,
         }
     }
@@ -224,6 +239,8 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
             session.mark(Milestone::VmCreated);
             vm
         });
+        let has_network = !load.attached.networks.is_empty();
+        let plugger = has_network.then(|| scope.spawn(|| plug_in(load, false)));
         let loaded = if load.digest.is_some() {
             memory.load(load.plan, load.files).map(|()| None)
         } else {
@@ -237,8 +254,10 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
             verify(load, session, |range, see| {
                 vm.read_memory(range, see).map_err(io::Error::other)
             })?;
-            let devices = devices(load, session).map_err(kvm::Error::Devices)?;
-            Ok((vm.attach(devices)?.run(session, load.sandbox)?, rest))
+            plugger.map_or(Ok(()), join)?;
+            let (devices, keyboard) = devices(load, session).map_err(kvm::Error::Devices)?;
+            let vm = vm.attach(devices)?.typed_at(keyboard);
+            Ok((vm.run(session, load.sandbox)?, rest))
         });
         memory.abandon();
         let (outcome, rest) = ran?;
@@ -246,6 +265,11 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
         rest.map_or(Ok(()), join)?;
         Ok(outcome)
     })
+}
+
+/// Plugs in the machine's network cards.
+fn plug_in(load: &Load<'_>, anew: bool) -> Result<(), Error> {
+    load.attached.plug_in(anew).map_err(|(plug, source)| Error::Network { plug, source })
 }
 
 /// Loads what the guest did not need at once. If that fails, the run is over.
@@ -263,19 +287,31 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// The machine's devices on PCI, each in its slot.
-fn devices(load: &Load<'_>, session: &Session) -> io::Result<Vec<Box<dyn Device>>> {
+/// The machine's devices on PCI, each in its slot, and where the one is typed at that is a
+/// console.
+fn devices(load: &Load<'_>, session: &Session) -> io::Result<(Vec<Box<dyn Device>>, Keys)> {
+    let machine = load.plan.machine();
     let mut devices = load.attached.devices()?;
-    if load.plan.machine().has_vsock() {
+    let mut keyboard = None;
+    if machine.has_console() {
+        let keys = keyboard.insert(Keyboard::new()?);
+        let (speaker, size) = (session.speaker(), session.terminal_size());
+        devices.push(Box::new(Console::new(speaker, Arc::clone(keys), size)));
+    }
+    if machine.has_vsock() {
         devices.push(Box::new(Vsock::new(readiness::PORT, session.listener())));
     }
-    Ok(devices)
+    Ok((devices, keyboard))
 }
+
+/// A console's keyboard, where there is a console.
+type Keys = Option<Arc<Keyboard>>;
 
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     if load.plan.machine().has_vsock() {
         return Err(tcg::Error::NoVsock.into());
     }
+    plug_in(load, true)?;
     Ok(load_tcg(load, session)?.run(session, (load.attached, load.sandbox))?)
 }
 

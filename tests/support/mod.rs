@@ -54,7 +54,7 @@ impl Scratch {
 
     /// `ukivm` with `arguments`, run in this folder without standard input.
     pub(crate) fn ukivm<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_ukivm"))
+        let output = Command::new(program())
             .args(arguments)
             .current_dir(self.path())
             .env("XDG_CACHE_HOME", self.path().join("cache"))
@@ -65,6 +65,11 @@ impl Scratch {
     }
 }
 
+/// The program; another build of it where `UKIVM_PROGRAM` names one.
+fn program() -> PathBuf {
+    env::var_os("UKIVM_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_ukivm").into(), PathBuf::from)
+}
+
 /// How a run of the program went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ran {
@@ -72,6 +77,13 @@ pub(crate) struct Ran {
     pub(crate) status: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// `command`, run without standard input.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self::from(command.stdin(Stdio::null()).output().expect("it starts"))
+    }
 }
 
 impl From<Output> for Ran {

@@ -13,19 +13,22 @@
 
 pub mod block;
 mod common;
+pub mod console;
 mod device;
 mod driver;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
+pub mod net;
 mod queue;
 mod random;
+mod settings;
 mod transport;
 pub mod vsock;
 mod worker;
 
 pub use device::Device;
 pub use driver::{Driver, Ready};
-pub use queue::{Broken, Buffers, Chain, Queue};
+pub use queue::{Broken, Buffers, Chain, Queue, Room};
 pub use random::Random;
 pub(in crate::devices) use transport::{MEMORY as TRANSPORT_MEMORY, Transport};
 

@@ -1,7 +1,9 @@
 //! A driver, as it should be and as it should not.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails it")]
 
+mod console;
 mod hostile;
+mod net;
 mod rig;
 
 use std::{fs::File, os::unix::fs::FileExt as _};
