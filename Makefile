@@ -10,7 +10,7 @@ STAGED := target/package
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build package install uninstall dist reproducible demo test test-all matrix oracle gates \
-  bench fuzz clean
+  bench fuzz coverage mutants clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -77,6 +77,12 @@ bench: ## Measure: the start of a boot, and planning (benches/README.md)
 
 fuzz: ## Fuzz every parser and device, ten million runs or ten minutes each (tests/fuzz/README.md)
 	@tests/fuzz/run
+
+coverage: ## Count the lines that tests reach, hold them to .ci/coverage.floor
+	@.ci/coverage --whole
+
+mutants: ## Change firmware-less in every way that its tests should notice (needs cargo-mutants; hours)
+	@$(CARGO) mutants --package firmware-less
 
 clean: ## Remove everything built, the downloaded packages too
 	rm -rf target

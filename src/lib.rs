@@ -19,6 +19,56 @@
 //! Of these the verdict is as pure as the plan: bytes and times in, a status out.
 //! [`bench`](mod@bench) does it again and again, in processes of their own, and compares.
 //!
+//! # Running a plan
+//!
+//! ```no_run
+//! use std::{path::Path, time::Instant};
+//!
+//! use firmware_less::{
+//!     acceptance::Accepted,
+//!     handoff::kexec::{self, Flavour, Options, Platform},
+//!     machine::Machine,
+//!     uki::{Reading, handed::Choice},
+//! };
+//! use ukivm::{
+//!     attached::Attached,
+//!     cli::EngineOption,
+//!     engine::{Engine, Load},
+//!     files::{Files, OpenFile},
+//!     sandbox::Sandbox,
+//!     session::{Limits, Session},
+//!     timeline::Timeline,
+//! };
+//!
+//! let engine = Engine::choose(EngineOption::Auto)?;
+//! let uki = OpenFile::open(Path::new("foo.efi"))?;
+//! let found = Accepted::read(&uki, Reading::Stub, &Choice::default())?;
+//! let machine = engine.kind.equip(Machine::new(1 << 30, 1)?);
+//! let platform = Platform::of(&machine);
+//! let options = Options { flavour: Flavour::Modern, seed: [7; 32] };
+//! let plan = kexec::lay_out(&machine, platform, &found.kernel, &found.handed, &options)?;
+//! let plan = plan.plan(None)?;
+//!
+//! // The plan says which bytes of which file go where: the UKI is the first.
+//! let mut files = Files::default();
+//! files.push(uki);
+//! let load = Load {
+//!     plan: &plan,
+//!     files: &files,
+//!     attached: &Attached::default(),
+//!     digest: None,
+//!     sandbox: &Sandbox::none(),
+//! };
+//! let start = Instant::now();
+//! let limits = Limits { start, time_limit: None, interactive: false };
+//! // The guest's console is standard input and output.
+//! let session = Session::new(limits, Timeline::new(start))?;
+//! let outcome = engine.run(&load, &session)?;
+//! session.finish();
+//! println!("{:?}", outcome.end);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Decisions
 //!
 //! What a newcomer may want to undo, and why it is so. A measurement may change

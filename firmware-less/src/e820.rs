@@ -107,6 +107,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn boot_params_hold_the_first_ranges_with_their_numbers() {
+        let entry = |number: u64| Entry {
+            range: GuestRange::constant(number * 0x1000, 0x800),
+            kind: if number.is_multiple_of(2) { Kind::Ram } else { Kind::Reserved },
+        };
+        let map = MemoryMap::from_entries((0..200).map(entry).collect());
+        let told: Vec<_> = map.boot_entries().collect();
+        assert_eq!(told.len(), 128);
+        for (number, told) in (0_u64..).zip(told) {
+            let wanted = (number * 0x1000, 0x800, 1 + u32::from(!number.is_multiple_of(2)));
+            let boot_e820_entry { addr, size, r#type } = told;
+            assert_eq!((addr, size, r#type), wanted);
+        }
+        assert_eq!(map.ram().count(), 100);
+        assert_eq!(format!("{} {}", Kind::Ram, Kind::Reserved), "usable reserved");
+    }
+
+    #[test]
     fn the_map_ascends_and_covers_all_ram_but_the_table_area() {
         let machine = Machine::new(6 << 30, 1).unwrap();
         let map = MemoryMap::of(&machine);

@@ -80,3 +80,15 @@ const _: () = assert!(
 pub(crate) fn slots(devices: &[Kind]) -> impl Iterator<Item = Slot> + '_ {
     (FIRST_SLOT..LPC_SLOT).zip(devices).map(|(number, &kind)| Slot { number, kind })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_called_as_it_is_written() {
+        for kind in [Kind::Disk, Kind::Network, Kind::Random, Kind::Console, Kind::Vsock] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
+}

@@ -218,6 +218,8 @@ pub const fn index(len: u64) -> usize {
 const _: () = assert!(usize::BITS == 64, "ukivm addresses guest memory with usize");
 
 #[cfg(test)]
+mod exhaustive;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -27,6 +27,8 @@ use super::{
     virtio::{self, Broken, Device, Driver},
 };
 use crate::engine::kvm::GuestMemory;
+#[cfg(debug_assertions)]
+use crate::sandbox::trial;
 
 /// The targets of this crate.
 pub const TARGETS: [Target; 3] = [
@@ -138,6 +140,11 @@ fn ports(bytes: &[u8]) {
         let data = input.bytes();
         let number = u16::try_from(at & 0xffff).unwrap_or_default();
         let address = PLACES[usize::from(kind >> 2) % PLACES.len()].wrapping_add(at);
+        // By that one a debug build breaks the rules of the sandbox.
+        #[cfg(debug_assertions)]
+        if number == trial::PORT {
+            continue;
+        }
         // So that it shows what was not answered.
         let mut answer = vec![0x5a; data.len()];
         match kind % 4 {

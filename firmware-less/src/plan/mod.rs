@@ -299,6 +299,29 @@ mod tests {
     }
 
     #[test]
+    fn a_placement_is_found_by_its_name_and_by_its_addresses() {
+        let plan =
+            plan(vec![at("initrd", 0x10_1000, PAGE), at("kernel", 0x10_0000, PAGE)]).unwrap();
+        let name = |address| plan.placement_at(address).map(|placement| placement.name);
+        assert_eq!(
+            [0xf_ffff, 0x10_0000, 0x10_0fff].map(name),
+            [None, Some("kernel"), Some("kernel")]
+        );
+        assert_eq!([0x10_1000, 0x10_2000].map(name), [Some("initrd"), None]);
+        assert_eq!(plan.placement("initrd").map(|found| found.range.start()), Some(0x10_1000));
+        assert_eq!(plan.placement("purgatory"), None);
+        assert_eq!(plan.machine().memory(), 32 << 20);
+        assert_eq!(plan.memory_map(), &MemoryMap::of(plan.machine()));
+    }
+
+    #[test]
+    fn content_has_as_many_bytes_as_there_are() {
+        let slice = |len| FileSlice { file: FileId::UKI, range: FileRange::first(len) };
+        assert_eq!((Content::Bytes(vec![1, 2]).len(), Content::File(slice(7)).len()), (2, 7));
+        assert!(Content::Bytes(Vec::new()).is_empty() && !Content::File(slice(1)).is_empty());
+    }
+
+    #[test]
     fn nothing_lies_outside_ram() {
         assert_eq!(
             plan(vec![at("initrd", (32 << 20) - PAGE, 2 * PAGE)]).unwrap_err().to_string(),

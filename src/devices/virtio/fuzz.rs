@@ -88,7 +88,7 @@ pub(in crate::devices) fn queue(bytes: &[u8]) {
         // As it was, for whoever comes next.
         let zeros = memory.write_slice(&[0; IMAGE + BEHIND], GuestAddress(0));
         zeros.expect("it is RAM");
-        assert!(used <= 0x100, "more was used than the queue has room for");
+        assert!(used <= 16, "more was used than the queue has room for");
     });
 }
 
@@ -124,8 +124,8 @@ fn serve(memory: &GuestMemory, input: &mut Input<'_>) -> usize {
 
 /// The queue that the driver sets up, if it can be one.
 fn ring(input: &mut Input<'_>) -> Option<Ring> {
-    let mut ring = Ring::new(256).ok()?;
-    ring.try_set_size(1 << (input.byte() % 9)).ok()?;
+    let mut ring = Ring::new(16).ok()?;
+    ring.try_set_size(1 << (input.byte() % 5)).ok()?;
     ring.set_event_idx(input.flag());
     // At the usual places, more often than not.
     let mut place = |usual| match input.byte() {

@@ -147,6 +147,34 @@ mod tests {
         assert!(found > 10_000, "the inputs must mostly have holes, {found} had");
     }
 
+    #[test]
+    fn every_small_request_gets_the_highest_place_that_there_is() {
+        const PAGES: u64 = 6;
+        let ranges = |pages: u64| {
+            let ends =
+                (0..pages).flat_map(move |from| (from + 1..=pages).map(move |to| (from, to)));
+            ends.map(|(from, to)| GuestRange::between(from * PAGE, to * PAGE).unwrap())
+        };
+        for (resource, obstacle) in ranges(PAGES).flat_map(|a| ranges(PAGES).map(move |b| (a, b))) {
+            for (len, min, shift) in (1..=PAGES)
+                .flat_map(|len| (0..PAGES).map(move |min| (len, min)))
+                .flat_map(|(len, min)| (0..3).map(move |shift| (len, min, shift)))
+            {
+                let (len, min, align) = (len * PAGE, min * PAGE, PAGE << shift);
+                // The place of every page that would do, from the last on.
+                let mut places = (0..PAGES).rev().filter_map(|page| {
+                    let start = page * PAGE;
+                    let hole = GuestRange::new(start, len)?;
+                    let fits = start.is_multiple_of(align) && start >= min;
+                    (fits && resource.contains(hole) && !hole.overlaps(obstacle)).then_some(hole)
+                });
+                let request = Request { len, align, min };
+                let found = hole_in(resource, Flavour::Modern, &[obstacle], request);
+                assert_eq!(found, places.next(), "{resource} {obstacle} {request:?}");
+            }
+        }
+    }
+
     fn ram(ranges: &[(u64, u64)]) -> MemoryMap {
         let entry = |&(start, end): &(u64, u64)| Entry {
             range: GuestRange::between(start, end).unwrap(),

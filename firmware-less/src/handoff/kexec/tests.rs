@@ -1,5 +1,7 @@
 //! The hand-off against what real kernels were seen to hand over.
 
+mod shown;
+
 use super::*;
 use crate::{
     e820::{Entry, Kind},

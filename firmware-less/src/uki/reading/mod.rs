@@ -167,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn every_reading_says_where_it_stands_and_is_written_as_it_is_called() {
+        for (place, reading) in Reading::ALL.into_iter().enumerate() {
+            let mut others = Reading::ALL.iter().skip(place + 1);
+            assert!(others.all(|other| other.source() != reading.source()), "{reading}");
+            assert_eq!(serde_json::to_value(reading).unwrap(), reading.as_str());
+        }
+    }
+
+    #[test]
     fn every_reading_requires_a_kernel() {
         for reading in Reading::ALL {
             let mut required = reading.rules().requires.iter();
