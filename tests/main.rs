@@ -69,6 +69,8 @@ mod packaging;
 mod plan;
 /// What a kernel is handed on both engines, by its own account.
 mod probe;
+/// Disks in qcow2 images.
+mod qcow2;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
 /// How many bytes are read.
