@@ -22,6 +22,8 @@ mod cli;
 mod count;
 /// Credentials, and options that are some.
 mod credentials;
+/// What guests have written to disks is there.
+mod data;
 /// Debian with systemd.
 mod debian;
 /// In what two UKIs differ.
