@@ -20,7 +20,7 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use firmware_less::handoff::kexec;
 
 pub use bench::{ArmOption, BenchOptions, ExportOptions, KexecOption, UntilOption};
-pub use devices::{DeviceOptions, DiskError, DiskOption};
+pub use devices::{DeviceOptions, DiskError, DiskFormat, DiskOption};
 pub use handed::{ConsoleOption, HandedOptions, ReadingOption};
 pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption, UnpackingOptions};
 pub use help::HelpOptions;

@@ -419,6 +419,9 @@ impl Error {
             {
                 Some("with ,ro the guest can't write to it, with ,ephemeral what it writes is dropped".into())
             }
+            Self::Disk { source: attached::Error::Qcow2(source), path } => {
+                source.hint(&path.display().to_string())
+            }
             Self::NothingToPublish { .. } => Some("add --net user".into()),
             Self::PackedForKexec => Some("add --handoff direct".into()),
             Self::KaslrIsTheKernels => {

@@ -4,17 +4,17 @@
 use std::{
     fs::{self, File},
     os::unix::fs::{FileExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
 };
 
-use firmware_less::uki::cpio::{RootFile, initrd};
 use sha2::{Digest as _, Sha256};
 
 use ukivm::digest::hex;
 
-use crate::support::{Ran, Scratch, bed, built, run::Running, skip, sound_uki};
-
-const MIB: u64 = 1 << 20;
+use crate::support::{
+    Ran, Scratch, bed,
+    disks::{Guest, MIB, digest, told},
+    skip, sound_uki,
+};
 
 /// The refusal of `--disk DISK`: the status and what was said.
 fn refusal(scratch: &Scratch, disks: &[&str]) -> (Option<i32>, String) {
@@ -128,56 +128,6 @@ fn a_plan_shows_what_is_in_which_slot() {
     assert_eq!(plan["machine"]["devices"][0], "disk");
 }
 
-/// A guest that is given disks, and a script.
-struct Guest {
-    scratch: Scratch,
-    image: PathBuf,
-    options: Vec<String>,
-}
-
-impl Guest {
-    /// `None`, and `test` noted as skipped, where the image was not made.
-    fn new(test: &str, script: &str) -> Option<Self> {
-        let image = built(test, "devices-6.12.efi")?;
-        let scratch = Scratch::seen_in_the_bed();
-        let file = RootFile { name: "do", mode: 0o100_644, content: script.as_bytes() };
-        scratch.file("do.cpio", initrd(&[file]).expect("an archive"));
-        Some(Self { scratch, image, options: Vec::new() })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
-    }
-
-    /// An image of that many MiB of zeros, used as `how` says.
-    fn disk(mut self, name: &str, mib: u64, how: &str) -> Self {
-        File::create(self.path(name)).expect("an image").set_len(mib * MIB).expect("room");
-        self.options.push(format!("--disk={}{how}", self.path(name).display()));
-        self
-    }
-
-    fn arguments(&self, engine: &str) -> Vec<String> {
-        let initrd = format!("--initrd={}", self.path("do.cpio").display());
-        let mut arguments: Vec<String> =
-            ["run", "--engine", engine, "--timeout", "100"].map(String::from).into();
-        arguments.extend([self.image.display().to_string(), initrd]);
-        arguments.extend(self.options.iter().cloned());
-        arguments
-    }
-}
-
-/// What the guest told under `key`, in order.
-fn told<'a>(ran: &'a Ran, key: &str) -> Vec<&'a str> {
-    let lines = ran.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("ukivm-guest: "));
-    lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
-}
-
-fn digest(path: &Path, len: u64) -> String {
-    let mut bytes = vec![0; usize::try_from(len).expect("a length")];
-    File::open(path).expect("an image").read_exact_at(&mut bytes, 0).expect("bytes");
-    hex(&<[u8; 32]>::from(Sha256::digest(&bytes)))
-}
-
 /// Fills a disk, reads it back past the cache; a file system on another; one that can't be
 /// written; one whose changes are dropped.
 const SCRIPT: &str = "
@@ -250,7 +200,7 @@ fn assert_discarded(guest: &Guest) {
 fn guests_read_and_write_disks_on_tcg() {
     let test = "guests_read_and_write_disks_on_tcg";
     let Some(guest) = guest_of_all(test) else { return };
-    let ran = Scratch::new().ukivm(guest.arguments("tcg"));
+    let ran = guest.on_tcg();
     assert_all(&guest, &ran);
     assert_discarded(&guest);
 }
@@ -266,26 +216,4 @@ fn guests_read_and_write_disks_on_kvm() {
     if bed::kvm_works() {
         assert_discarded(&guest);
     }
-}
-
-#[test]
-fn what_a_guest_has_synced_outlasts_a_kill() {
-    let test = "what_a_guest_has_synced_outlasts_a_kill";
-    let script = "
-dd if=/dev/urandom of=/tmp/r bs=1M count=16 2>/dev/null
-dd if=/tmp/r of=/dev/vda bs=1M conv=fsync 2>/dev/null
-tell synced=$(sha256sum </tmp/r)
-sleep 1000
-";
-    let Some(guest) = Guest::new(test, script).map(|guest| guest.disk("a.img", 16, "")) else {
-        return;
-    };
-    let mut running = Running::ukivm(guest.scratch.path(), guest.arguments("tcg"));
-    running.wait_for("synced=");
-    running.wait_for(" -\r\n");
-    running.signal("-KILL");
-    assert_eq!(running.status(), 9 - 256);
-    let seen = running.seen();
-    let synced = seen.split("synced=").nth(1).and_then(|rest| rest.get(..64)).expect("a digest");
-    assert_eq!(digest(&guest.path("a.img"), 16 * MIB), synced);
 }

@@ -22,6 +22,8 @@ mod cli;
 mod count;
 /// Credentials, and options that are some.
 mod credentials;
+/// What guests have written to disks is there.
+mod data;
 /// Debian with systemd.
 mod debian;
 /// In what two UKIs differ.
@@ -69,6 +71,8 @@ mod packaging;
 mod plan;
 /// What a kernel is handed on both engines, by its own account.
 mod probe;
+/// Disks in qcow2 images.
+mod qcow2;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
 /// How many bytes are read.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use firmware_less::{machine::port, testing::uki};
+use imago::{FormatCreateBuilder as _, file::File as ImageFile, qcow2::Qcow2};
 use ukivm::sandbox::{ioctls, rules};
 
 use self::trace::Trace;
@@ -66,11 +67,20 @@ fn guests(scratch: &Scratch) {
     scratch.file("large.efi", large.section(".initrd", initrd).build());
 }
 
+/// A disk of 1 MiB in a qcow2 image.
+fn qcow2(scratch: &Scratch) {
+    let path = scratch.file("disk.qcow2", []);
+    let file = fs::File::options().read(true).write(true).open(path).expect("a file");
+    let storage = ImageFile::try_from(file).expect("a file");
+    Qcow2::<ImageFile>::create_builder(storage).size(1 << 20).create().expect("an image");
+}
+
 /// What is run, as a shell has it; `$run` and `$smoke` begin with the program.
-const JOBS: [&str; 13] = [
+const JOBS: [&str; 14] = [
     "(sleep 1; echo a; sleep 1; echo q) | $run echo.efi --json=out.json",
     "$smoke reset.efi --reboot restart=2 --output results",
     "$smoke large-reset.efi --reboot restart=1 --disk disk.img,ephemeral",
+    "$smoke reset.efi --reboot restart=1 --disk disk.qcow2",
     "$run fault.efi",
     "$smoke spin.efi --silence-timeout 1s --boot-timeout off --output results",
     "$smoke off.efi --format junit",
@@ -126,6 +136,7 @@ fn no_rule_is_there_that_no_job_needs() {
         let scratch = Scratch::new();
         guests(&scratch);
         scratch.file("disk.img", vec![0; 1 << 20]);
+        qcow2(&scratch);
         let mut all = Trace::default();
         for job in JOBS {
             let Some(trace) = traced(&scratch, engine, job) else {

@@ -10,7 +10,7 @@ use firmware_less::{
 use serde::Serialize;
 
 use super::{Attached, Disk, Network};
-use crate::visible::visible;
+use crate::{cli::DiskFormat, visible::visible};
 
 /// A device in its slot, and what it stands on.
 #[derive(Debug, Serialize)]
@@ -32,7 +32,9 @@ pub struct Described {
 pub struct DescribedDisk {
     /// As the user named it.
     pub path: String,
-    /// How many bytes it has.
+    /// How the disk lies in it.
+    pub format: DiskFormat,
+    /// How many bytes the disk has.
     pub len: u64,
     /// The guest can't write to it.
     pub read_only: bool,
@@ -79,6 +81,7 @@ impl DescribedDisk {
     fn of(disk: &Disk) -> Self {
         Self {
             path: disk.path.display().to_string(),
+            format: disk.format,
             len: disk.len,
             read_only: disk.read_only,
             discard: disk.discard,
@@ -107,8 +110,12 @@ impl fmt::Display for Described {
         }
         let Some(disk) = &self.disk else { return Ok(()) };
         write!(f, "  {:>10}  {}", size(disk.len), visible(&disk.path))?;
-        let flags =
-            [(disk.read_only, "ro"), (disk.discard, "discard"), (disk.ephemeral, "ephemeral")];
+        let flags = [
+            (disk.format == DiskFormat::Qcow2, "qcow2"),
+            (disk.read_only, "ro"),
+            (disk.discard, "discard"),
+            (disk.ephemeral, "ephemeral"),
+        ];
         for (_, flag) in flags.iter().filter(|(is_set, _)| *is_set) {
             write!(f, ", {flag}")?;
         }

@@ -12,11 +12,13 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
+use super::qcow2;
 use crate::{
     child::anonymous_file,
-    cli::DiskOption,
-    devices::virtio::block::{Block, Overlay, Properties, Raw, SECTOR, SERIAL_LEN, Storage},
+    cli::{DiskFormat, DiskOption},
+    devices::virtio::block::{Block, Overlay, Properties, Qcow2, Raw, SECTOR, SERIAL_LEN, Storage},
     exit,
+    messages::say,
 };
 
 /// Why a disk can't be had.
@@ -45,6 +47,9 @@ pub enum Error {
         /// How many.
         found: u64,
     },
+    /// It is no qcow2 image that is taken.
+    #[error(transparent)]
+    Qcow2(#[from] qcow2::Error),
     /// Two disks of one guest.
     #[error("is the image of another disk of this guest, and one of them can be written to")]
     Twice,
@@ -62,7 +67,9 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Open { .. } => exit::IO,
-            Self::NotRegular { .. } | Self::Empty | Self::NotSectors { .. } => exit::DATA,
+            Self::NotRegular { .. } | Self::Empty | Self::NotSectors { .. } | Self::Qcow2(_) => {
+                exit::DATA
+            }
             Self::Twice | Self::InUse { .. } => exit::USAGE,
         }
     }
@@ -74,7 +81,9 @@ pub struct Disk {
     pub path: PathBuf,
     /// The image, open as it is to be used.
     pub file: File,
-    /// How many bytes it has.
+    /// How the disk lies in it.
+    pub format: DiskFormat,
+    /// How many bytes the disk has.
     pub len: u64,
     /// The guest can't write to it.
     pub read_only: bool,
@@ -120,10 +129,16 @@ impl Disk {
             return Err(Error::NotRegular { found });
         }
         let identity = (metadata.dev(), metadata.ino());
+        let format = option.format();
+        let len = match format {
+            DiskFormat::Raw => metadata.len(),
+            DiskFormat::Qcow2 => qcow2::disk_len(&file, for_writing)?,
+        };
         let disk = Self {
             path: option.path.clone(),
             file,
-            len: metadata.len(),
+            format,
+            len,
             read_only: option.read_only,
             discard: option.discard,
             ephemeral: option.ephemeral,
@@ -131,7 +146,7 @@ impl Disk {
             identity,
             changes: OnceLock::new(),
         };
-        disk.check_length()?;
+        disk.check_content(option)?;
         let is_twice =
             |other: &Self| other.identity == identity && (for_writing || other.is_written());
         if others.iter().any(is_twice) {
@@ -154,7 +169,11 @@ impl Disk {
 
     /// The device, the disk of that number.
     pub(super) fn device(&self, number: usize) -> io::Result<Block> {
-        let mut storage: Box<dyn Storage> = Box::new(Raw::new(self.file.try_clone()?, self.len));
+        let file = self.file.try_clone()?;
+        let mut storage: Box<dyn Storage> = match self.format {
+            DiskFormat::Raw => Box::new(Raw::new(file, self.len)),
+            DiskFormat::Qcow2 => Box::new(Qcow2::open(file, self.is_written())?),
+        };
         if self.ephemeral && !self.read_only {
             let changes = Raw::new(self.no_changes()?, self.len);
             storage = Box::new(Overlay::new(storage, Box::new(changes)));
@@ -181,12 +200,26 @@ impl Disk {
         changes.try_clone()
     }
 
-    fn check_length(&self) -> Result<(), Error> {
-        match self.len {
-            0 => Err(Error::Empty),
-            len if !len.is_multiple_of(SECTOR) => Err(Error::NotSectors { found: len }),
-            _ => Ok(()),
+    fn check_content(&self, option: &DiskOption) -> Result<(), Error> {
+        let is_unsaid = self.format == DiskFormat::Raw && option.format.is_none();
+        if is_unsaid && qcow2::looks_so(&self.file) {
+            say(&format!(
+                "warning: {}: begins as qcow2 images do, and is taken for a raw one, for its name \
+                 does not end in .qcow2: ,format=qcow2 or ,format=raw says which it is",
+                self.path.display()
+            ));
         }
+        match self.len {
+            0 => return Err(Error::Empty),
+            len if !len.is_multiple_of(SECTOR) => return Err(Error::NotSectors { found: len }),
+            _ => {}
+        }
+        if self.format == DiskFormat::Qcow2 {
+            // Its tables too are to be right before there is a guest, whoever reads them then.
+            let open = self.file.try_clone().and_then(|file| Qcow2::open(file, false));
+            drop(open.map_err(qcow2::Error::Broken)?);
+        }
+        Ok(())
     }
 
     /// Keeps other runs from writing to the image, and where this one does, from using it. A

@@ -5,6 +5,7 @@
 mod described;
 mod disk;
 mod network;
+mod qcow2;
 
 use std::io;
 
@@ -14,6 +15,7 @@ pub use self::{
     described::{Described, DescribedDisk, DescribedNetwork},
     disk::{Disk, Error},
     network::{Error as NetworkError, Network},
+    qcow2::Error as Qcow2Error,
 };
 use crate::{
     cli::{DeviceOptions, DiskOption, Plug},

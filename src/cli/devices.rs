@@ -1,8 +1,12 @@
 //! Options for the machine's devices on PCI.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use clap::Args;
+use serde::Serialize;
 use thiserror::Error;
 
 use super::{NetOption, Publish};
@@ -14,11 +18,13 @@ use crate::devices::virtio::block::SERIAL_LEN;
 pub struct DeviceOptions {
     /// Give the guest a disk (virtio-blk); may be repeated
     ///
-    /// DISK is the path of a raw image: path=FILE, or FILE alone where it comes first. Behind it,
+    /// DISK is the path of an image: path=FILE, or FILE alone where it comes first. Behind it,
     /// after commas: `ro`, it can't be written to; `serial=TEXT`, what it calls itself, at most
     /// 20 bytes; `discard`, what the guest discards is taken out of the file; `ephemeral`, as
-    /// --ephemeral for this disk. A comma in a path or a serial number is written twice. With a
-    /// disk comes a source of random numbers (virtio-rng), in the slot behind the last one.
+    /// --ephemeral for this disk; `format=raw` or `format=qcow2`, which is else told by the name
+    /// alone: qcow2 if it ends in .qcow2, raw if not. A comma in a path or a serial number is
+    /// written twice. With a disk comes a source of random numbers (virtio-rng), in the slot
+    /// behind the last one.
     #[arg(long, value_name = "DISK")]
     pub disk: Vec<DiskOption>,
 
@@ -59,6 +65,36 @@ pub struct DiskOption {
     pub ephemeral: bool,
     /// What the disk calls itself.
     pub serial: Option<String>,
+    /// How the disk lies in the image, if that was said.
+    pub format: Option<DiskFormat>,
+}
+
+impl DiskOption {
+    /// How the disk lies in the image. Never told by what is in it: whoever can write to a raw
+    /// image, a guest above all, could make it another one that names files of the host's.
+    #[must_use]
+    pub fn format(&self) -> DiskFormat {
+        self.format.unwrap_or_else(|| DiskFormat::by_name(&self.path))
+    }
+}
+
+/// How a disk lies in its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskFormat {
+    /// Byte for byte.
+    Raw,
+    /// In clusters, as QEMU does it.
+    Qcow2,
+}
+
+impl DiskFormat {
+    fn by_name(path: &Path) -> Self {
+        match path.extension() {
+            Some(extension) if extension.eq_ignore_ascii_case("qcow2") => Self::Qcow2,
+            _ => Self::Raw,
+        }
+    }
 }
 
 /// What is wrong with a value of `--disk`.
@@ -71,7 +107,9 @@ pub enum DiskError {
     #[error("{0} is given twice")]
     Twice(String),
     /// A key that is none.
-    #[error("{0:?} is none of path=FILE, ro, serial=TEXT, discard, ephemeral")]
+    #[error(
+        "{0:?} is none of path=FILE, ro, serial=TEXT, discard, ephemeral, format=raw, format=qcow2"
+    )]
     Unknown(String),
     /// A key without its value.
     #[error("{0} wants a value, as in {0}=…")]
@@ -102,7 +140,7 @@ impl FromStr for DiskOption {
                 return Err(DiskError::Twice(key));
             }
             match (key.as_str(), value) {
-                ("path" | "serial", None) => return Err(DiskError::NoValue(key)),
+                ("path" | "serial" | "format", None) => return Err(DiskError::NoValue(key)),
                 ("path", Some(path)) if !path.is_empty() => disk.path = path.into(),
                 ("ro", None) => disk.read_only = true,
                 ("discard", None) => disk.discard = true,
@@ -111,6 +149,10 @@ impl FromStr for DiskOption {
                     return Err(DiskError::Serial { found: serial.len() });
                 }
                 ("serial", Some(serial)) => disk.serial = Some(serial),
+                ("format", Some(format)) if format == "raw" => disk.format = Some(DiskFormat::Raw),
+                ("format", Some(format)) if format == "qcow2" => {
+                    disk.format = Some(DiskFormat::Qcow2);
+                }
                 ("path", Some(_)) => return Err(DiskError::NoPath),
                 (_, Some(value)) => return Err(DiskError::Unknown(format!("{key}={value}"))),
                 (_, None) => return Err(DiskError::Unknown(key)),
@@ -148,13 +190,15 @@ mod tests {
 
     #[test]
     fn a_disk_is_a_path_and_what_else_is_said_of_it() {
-        let all = "path=a,,b=c.img,ro,serial=x=1,discard,ephemeral".parse::<DiskOption>();
+        let all = "path=a,,b=c.img,ro,serial=x=1,discard,ephemeral,format=raw";
+        let all = all.parse::<DiskOption>();
         let expected = DiskOption {
             path: "a,b=c.img".into(),
             read_only: true,
             discard: true,
             ephemeral: true,
             serial: Some("x=1".into()),
+            format: Some(DiskFormat::Raw),
         };
         assert_eq!(all, Ok(expected));
         let short = DiskOption { path: "disk.img".into(), ..DiskOption::default() };
@@ -170,11 +214,24 @@ mod tests {
         assert_eq!(wrong("a.img,serial"), "serial wants a value, as in serial=…");
         assert_eq!(
             wrong("a.img,readonly=on"),
-            "\"readonly=on\" is none of path=FILE, ro, serial=TEXT, discard, ephemeral"
+            "\"readonly=on\" is none of path=FILE, ro, serial=TEXT, discard, ephemeral, \
+             format=raw, format=qcow2"
         );
+        assert!(wrong("a.img,format=vmdk").starts_with("\"format=vmdk\" is none of "));
         assert_eq!(
             wrong("a.img,serial=123456789012345678901"),
             "the serial number has 21 bytes, and there is room for 20"
         );
+    }
+
+    #[test]
+    fn a_format_is_told_by_an_option_or_by_the_name_and_by_nothing_else() {
+        let format = |text: &str| text.parse::<DiskOption>().unwrap().format();
+        for raw in ["a", "a.img", "qcow2", "a.qcow2.raw", "a.qcow2,format=raw"] {
+            assert_eq!(format(raw), DiskFormat::Raw, "{raw}");
+        }
+        for qcow2 in ["a.qcow2", "a.QCOW2,ro", "a.img,format=qcow2"] {
+            assert_eq!(format(qcow2), DiskFormat::Qcow2, "{qcow2}");
+        }
     }
 }

@@ -208,7 +208,6 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_rename, SUP, "a report gets its name when it is whole"),
     allow(libc::SYS_unlink, SUP, "a report that is not whole"),
     allow(libc::SYS_getrandom, ALL, "tables of a hash; the source of random numbers"),
-    allow(libc::SYS_ftruncate, "K", "a disk's changes are dropped for a guest started anew"),
     allow(libc::SYS_eventfd2, "KP", "a guest started anew"),
     allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
     // Supervisors start threads.
@@ -234,6 +233,13 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_preadv, "KP", "a disk is read"),
     allow(libc::SYS_pwritev, "KP", "a disk is written"),
     allow(libc::SYS_fdatasync, "KP", "a disk is flushed"),
+    allow(libc::SYS_fsync, "KP", "a qcow2 image is flushed"),
+    allow(
+        libc::SYS_ftruncate,
+        "KP",
+        "a qcow2 image gets longer; changes are dropped for a guest started anew",
+    ),
+    allow(libc::SYS_fstatfs, "K", "a qcow2 image of a guest started anew"),
     allow(libc::SYS_fallocate, "KP", "a part of a disk is discarded"),
     allow(libc::SYS_epoll_create1, "KP", "a device waits for its queues"),
     allow(libc::SYS_epoll_ctl, "KP", "a device waits for its queues"),

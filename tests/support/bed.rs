@@ -17,8 +17,8 @@ use super::{Ran, Scratch, images, skip};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ukivm");
 
-/// How long the bed may be at one command, each of which has a limit of its own that
-/// is shorter. Now and then the emulated processor loses the state not of a guest
+/// How long a command in the bed may write nothing, each of which has a limit of its own that
+/// is shorter, or writes now and then. Now and then the emulated processor loses the state not of a guest
 /// but of the bed, which then hangs.
 const STALL: Duration = Duration::from_mins(2);
 
@@ -180,17 +180,23 @@ fn in_one_bed(
         .stderr(File::create(&said).expect("a file for what it says"))
         .spawn()
         .expect("the bed starts");
-    let mut progress = (first, Instant::now());
+    let progress = || {
+        let done = finished(scratch, commands.len());
+        let written =
+            |name: String| fs::metadata(scratch.path().join(name)).map_or(0, |of| of.len());
+        (done, written(format!("{done}.out")), written(format!("{done}.err")))
+    };
+    let mut last = (progress(), Instant::now());
     loop {
         if let Some(status) = bed.try_wait().expect("a child of ours") {
             let said = fs::read(&said).unwrap_or_default();
             assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&said));
             return true;
         }
-        let done = finished(scratch, commands.len());
-        if done != progress.0 {
-            progress = (done, Instant::now());
-        } else if progress.1.elapsed() > STALL {
+        let now = progress();
+        if now != last.0 {
+            last = (now, Instant::now());
+        } else if last.1.elapsed() > STALL {
             // It cleans up on SIGTERM.
             kill_process(Pid::from_child(&bed), Signal::TERM).expect("it runs");
             bed.wait().expect("a child of ours");

@@ -2,6 +2,7 @@
 
 pub(crate) mod bed;
 pub(crate) mod cpu_state;
+pub(crate) mod disks;
 pub(crate) mod kexec;
 pub(crate) mod probe;
 pub(crate) mod run;

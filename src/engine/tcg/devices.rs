@@ -10,7 +10,7 @@ use firmware_less::pci::{Kind, Slot};
 use super::arguments::file;
 use crate::{
     attached::{Attached, Disk, Network},
-    cli::Plug,
+    cli::{DiskFormat, Plug},
 };
 
 /// Arguments for what is in `slots`, and the files that QEMU inherits for it.
@@ -91,17 +91,23 @@ fn plug_of(network: &Network, id: usize, number: RawFd) -> String {
 /// The option that gives QEMU the image of that disk.
 fn image_of(disk: &Disk, id: usize, number: RawFd) -> (&'static str, String) {
     let path = file(number);
+    // Always said, so that QEMU does not look for itself. That an image has no other beneath it
+    // is said too: it would be opened by the name in the image.
+    let (driver, nothing_else) = match disk.format {
+        DiskFormat::Raw => ("raw", ""),
+        DiskFormat::Qcow2 => ("qcow2", r#","backing":null"#),
+    };
+    let file = format!(r#""driver":"{driver}","file":{{"driver":"file","filename":"{path}"}}"#);
     let discard = if disk.discard { "unmap" } else { "ignore" };
     if disk.ephemeral && !disk.read_only {
         // QEMU keeps the changes in a file without a name.
-        let snapshot =
-            format!("if=none,id=disk{id},file={path},format=raw,snapshot=on,discard={discard}");
+        let file = format!("json:{{{file}{nothing_else}}}").replace(',', ",,");
+        let snapshot = format!("if=none,id=disk{id},snapshot=on,discard={discard},file={file}");
         return ("-drive", snapshot);
     }
-    let read_only = if disk.read_only { "on" } else { "off" };
+    let read_only = disk.read_only;
     let image = format!(
-        "driver=raw,node-name=disk{id},read-only={read_only},discard={discard},\
-         file.driver=file,file.filename={path}"
+        r#"{{{file}{nothing_else},"node-name":"disk{id}","read-only":{read_only},"discard":"{discard}"}}"#
     );
     ("-blockdev", image)
 }

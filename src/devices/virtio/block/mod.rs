@@ -1,6 +1,7 @@
 //! virtio-blk: a disk. Virtio 1.2, 5.2.
 
 mod overlay;
+mod qcow2;
 mod raw;
 mod request;
 mod storage;
@@ -14,7 +15,7 @@ use virtio_bindings::{
 };
 
 pub(super) use self::storage::split;
-pub use self::{overlay::Overlay, raw::Raw, storage::Storage};
+pub use self::{overlay::Overlay, qcow2::Qcow2, raw::Raw, storage::Storage};
 use super::{Broken, Device, Driver};
 
 /// Bytes of a sector, in which a disk's driver counts.
