@@ -17,19 +17,15 @@ use std::{
 };
 
 use clap::Parser;
-use firmware_less::{
-    machine::{SLEEP_CONTROL_S5, port},
-    testing::{bzimage, uki},
-};
-use iced_x86::code_asm::{CodeAssembler, al, dx, eax, edx};
+use firmware_less::testing::uki;
 use serde::Serialize;
 use serde_json::Value;
+
+mod tiny;
 
 /// What goes wrong in a benchmark ends it.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Where the 64-bit entry point is. Boot protocol, "64-bit Boot Protocol".
-const ENTRY_64: usize = 0x200;
 /// By how much the other initrd is larger.
 const LARGER: usize = 20_000_000;
 
@@ -172,15 +168,6 @@ fn differences(report: &Value) -> Vec<(String, f64)> {
 
 /// A UKI that writes a byte and powers off, with an initrd of so many bytes.
 fn image(initrd: usize) -> Result<Vec<u8>> {
-    let mut a = CodeAssembler::new(64)?;
-    for (port, value) in [(port::SERIAL, b'.'), (port::SLEEP_CONTROL, SLEEP_CONTROL_S5)] {
-        a.mov(edx, u32::from(port))?;
-        a.mov(eax, u32::from(value))?;
-        a.out(dx, al)?;
-    }
-    a.hlt()?;
-    let code = [vec![0xf4; ENTRY_64], a.assemble(0)?].concat();
-    let kernel = bzimage().protected_mode(code).build();
-    let image = uki().section(".linux", kernel).section(".cmdline", "quiet");
+    let image = uki().section(".linux", tiny::kernel()?).section(".cmdline", "quiet");
     Ok(image.section(".initrd", vec![0x5a; initrd]).build())
 }

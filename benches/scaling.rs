@@ -17,16 +17,14 @@ use std::{
 };
 
 use clap::Parser;
-use firmware_less::{
-    machine::{SLEEP_CONTROL_S5, port},
-    testing::{bzimage, uki},
-};
+use firmware_less::testing::uki;
 use serde::Serialize;
 
 use crate::facts::Facts;
 
 #[path = "boot/facts.rs"]
 mod facts;
+mod tiny;
 
 /// What goes wrong in a benchmark ends it.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -129,15 +127,9 @@ fn measure(options: &Options) -> Result<bool> {
     Ok(is_good)
 }
 
-/// A guest that powers off at its first instruction, with as many sections more.
+/// A guest that powers off at once, with as many sections more.
 fn guest(folder: &Path, sections: usize) -> Result<String> {
-    // mov dx, port; mov al, value; out dx, al; hlt
-    let [low, high] = port::SLEEP_CONTROL.to_le_bytes();
-    let program = [0x66, 0xba, low, high, 0xb0, SLEEP_CONTROL_S5, 0xee, 0xf4];
-    let mut code = vec![0x90; 0x200];
-    code.extend(program);
-    let kernel = bzimage().protected_mode(code).build();
-    let image = uki().section(".cmdline", "console=ttyS0").section(".linux", kernel);
+    let image = uki().section(".cmdline", "console=ttyS0").section(".linux", tiny::kernel()?);
     let image = (0..sections).fold(image, |image, _| image.section(".more", "more"));
     let path = folder.join(format!("{sections}.efi"));
     fs::write(&path, image.build())?;

@@ -7,6 +7,7 @@ mod handoff;
 mod help;
 mod inspect;
 mod measure;
+mod net;
 mod probe;
 mod sandbox;
 mod smoke;
@@ -25,6 +26,7 @@ pub use handoff::{FlavourOption, HandoffOption, KaslrOption, LeafOption, Unpacki
 pub use help::HelpOptions;
 pub use inspect::{DiffOptions, InspectOptions, SectionName};
 pub use measure::{BankOption, MeasureOptions};
+pub use net::{NetOption, Plug, Protocol, Publish};
 pub use probe::{BUILT_IN, ProbeOptions};
 pub use sandbox::SandboxOptions;
 pub use smoke::{

@@ -11,7 +11,9 @@ use firmware_less::{
 use thiserror::Error;
 
 use crate::{
-    attached, credentials, engine, exit, files,
+    attached,
+    cli::Publish,
+    credentials, engine, exit, files,
     outcome::Signal,
     probe, symbols,
     verdict::lists,
@@ -38,6 +40,12 @@ pub enum Error {
         /// Why not.
         #[source]
         source: attached::Error,
+    },
+    /// Ports are published of a guest that has none.
+    #[error("--publish {port} is for a guest with --net user, and this one has none")]
+    NothingToPublish {
+        /// The first.
+        port: Publish,
     },
     /// Reading a file failed.
     #[error("{}: reading it failed", path.display())]
@@ -382,6 +390,7 @@ impl Error {
             Self::Machine(_)
             | Self::CredentialTwice { .. }
             | Self::KaslrIsTheKernels
+            | Self::NothingToPublish { .. }
             | Self::PackedForKexec
             | Self::SameFile { .. }
             | Self::FolderInUse { .. }
@@ -410,6 +419,7 @@ impl Error {
             {
                 Some("with ,ro the guest can't write to it, with ,ephemeral what it writes is dropped".into())
             }
+            Self::NothingToPublish { .. } => Some("add --net user".into()),
             Self::PackedForKexec => Some("add --handoff direct".into()),
             Self::KaslrIsTheKernels => {
                 Some("add --handoff direct, or nokaslr to the command line".into())

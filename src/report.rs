@@ -9,6 +9,7 @@ use firmware_less::{
 use serde::Serialize;
 
 use crate::{
+    attached::Described,
     digest::hex,
     engine::Engine,
     job::{self, Job, Planned},
@@ -49,6 +50,9 @@ pub struct RunReport<'a> {
     pub memory: u64,
     /// The number of vCPUs.
     pub cpus: u32,
+    /// What the machine had on PCI; not there where it had nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Described>,
     /// The command line, bytes that are not UTF-8 replaced.
     pub cmdline: String,
     /// Each milestone's time.
@@ -168,6 +172,7 @@ impl<'a> RunReport<'a> {
             handoff: Handoff::new(job, planned),
             memory: machine.memory(),
             cpus: machine.cpus(),
+            devices: job.attached.describe(machine),
             cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
             timeline: Milestone::ALL.into_iter().map(time).collect(),
             readiness: Some(timeline.readiness()).filter(|said| **said != Readiness::default()),

@@ -57,6 +57,8 @@ mod lifecycle;
 mod malformed;
 /// The values of PCR 11, for people and as JSON.
 mod measure;
+/// `--net` and `--publish`, by refusals and by whole kernels.
+mod network;
 /// From a guest to the next kernel, by a real kexec.
 mod onward;
 /// The kexec hand-off, and real ones.

@@ -9,7 +9,7 @@ use firmware_less::{
 };
 use serde::Serialize;
 
-use super::{Attached, Disk};
+use super::{Attached, Disk, Network};
 use crate::visible::visible;
 
 /// A device in its slot, and what it stands on.
@@ -22,6 +22,9 @@ pub struct Described {
     /// The disk, if it is one.
     #[serde(flatten)]
     pub disk: Option<DescribedDisk>,
+    /// The network, if it is a card.
+    #[serde(flatten)]
+    pub network: Option<DescribedNetwork>,
 }
 
 /// A disk image, and how it is used.
@@ -41,15 +44,32 @@ pub struct DescribedDisk {
     pub serial: String,
 }
 
+/// What a network card is plugged into.
+#[derive(Debug, Serialize)]
+pub struct DescribedNetwork {
+    /// `user`, or `tap=NAME`.
+    pub net: String,
+    /// The card's address.
+    pub mac: String,
+    /// The ports at which the host is let in, as the user named them.
+    pub publish: Vec<String>,
+}
+
 impl Attached {
     /// What `machine` has on PCI.
     #[must_use]
     pub fn describe(&self, machine: &Machine) -> Vec<Described> {
         let mut disks = self.disks.iter();
+        let mut networks = self.networks.iter();
         let describe = |Slot { number, kind }| Described {
             address: format!("00:{number:02x}.0"),
             kind,
             disk: if kind == Kind::Disk { disks.next().map(DescribedDisk::of) } else { None },
+            network: if kind == Kind::Network {
+                networks.next().map(DescribedNetwork::of)
+            } else {
+                None
+            },
         };
         machine.slots().map(describe).collect()
     }
@@ -68,9 +88,23 @@ impl DescribedDisk {
     }
 }
 
+impl DescribedNetwork {
+    fn of(network: &Network) -> Self {
+        Self {
+            net: network.plug.to_string(),
+            mac: network.mac.to_string(),
+            publish: network.publish.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
 impl fmt::Display for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}  {}", self.address, self.kind.name())?;
+        if let Some(DescribedNetwork { net, mac, publish }) = &self.network {
+            write!(f, "  {mac}  {}", visible(net))?;
+            return publish.iter().try_for_each(|port| write!(f, ", {port}"));
+        }
         let Some(disk) = &self.disk else { return Ok(()) };
         write!(f, "  {:>10}  {}", size(disk.len), visible(&disk.path))?;
         let flags =

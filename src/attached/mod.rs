@@ -4,17 +4,19 @@
 
 mod described;
 mod disk;
+mod network;
 
 use std::io;
 
 use firmware_less::pci::Kind;
 
 pub use self::{
-    described::{Described, DescribedDisk},
+    described::{Described, DescribedDisk, DescribedNetwork},
     disk::{Disk, Error},
+    network::{Error as NetworkError, Network},
 };
 use crate::{
-    cli::{DeviceOptions, DiskOption},
+    cli::{DeviceOptions, DiskOption, Plug},
     devices::virtio::{Device, Random},
     error,
     files::Files,
@@ -25,6 +27,8 @@ use crate::{
 pub struct Attached {
     /// The disks, in the order in which they were named.
     pub disks: Vec<Disk>,
+    /// The network cards, in the order in which they were named.
+    pub networks: Vec<Network>,
 }
 
 /// What `options` put on the PCI bus, in order.
@@ -34,6 +38,7 @@ pub struct Attached {
 #[must_use]
 pub fn kinds(options: &DeviceOptions) -> Vec<Kind> {
     let mut kinds = vec![Kind::Disk; options.disk.len()];
+    kinds.extend(vec![Kind::Network; options.net.len()]);
     if !kinds.is_empty() {
         kinds.push(Kind::Random);
     }
@@ -54,7 +59,20 @@ impl Attached {
             }
             disks.push(disk);
         }
-        Ok(Self { disks })
+        let has_user = options.net.iter().any(|net| net.plug == Plug::User);
+        if let Some(port) = options.publish.first().filter(|_| !has_user) {
+            return Err(error::Error::NothingToPublish { port: *port });
+        }
+        Ok(Self { disks, networks: Network::all(options) })
+    }
+
+    /// Plugs in all network cards that are not. With `anew`, those too whose other end an
+    /// engine had that was ended. Not for a process that is confined, unless all are.
+    pub fn plug_in(&self, anew: bool) -> Result<(), (Plug, NetworkError)> {
+        for network in &self.networks {
+            network.plug_in(anew).map_err(|error| (network.plug.clone(), error))?;
+        }
+        Ok(())
     }
 
     /// The devices in the order of [`kinds`], for an engine that has none of its own.
@@ -62,6 +80,9 @@ impl Attached {
         let mut devices: Vec<Box<dyn Device>> = Vec::new();
         for (number, disk) in self.disks.iter().enumerate() {
             devices.push(Box::new(disk.device(number)?));
+        }
+        for (number, network) in self.networks.iter().enumerate() {
+            devices.push(Box::new(network.device(number)?));
         }
         if !devices.is_empty() {
             devices.push(Box::new(Random));

@@ -5,6 +5,7 @@ use std::{path::PathBuf, str::FromStr};
 use clap::Args;
 use thiserror::Error;
 
+use super::{NetOption, Publish};
 use crate::devices::virtio::block::SERIAL_LEN;
 
 /// Devices on PCI.
@@ -24,6 +25,25 @@ pub struct DeviceOptions {
     /// Keep what guests write to disks aside, and drop it at the end: the images stay as they are
     #[arg(long)]
     pub ephemeral: bool,
+
+    /// Give the guest a network card (virtio-net); may be repeated
+    ///
+    /// `user`: a network of its own, by passt(1), for which no privileges are needed. The guest is
+    /// 10.0.2.15, as DHCP tells it too; 10.0.2.2 is the host itself, and what lies beyond is
+    /// reached as the host reaches it. IPv6 is as the host has it. `tap=NAME`: the host's tap
+    /// device of that name, which is there and may be used. Behind it, after a comma,
+    /// mac=ADDRESS; otherwise the card's address is the same every time.
+    #[arg(long, value_name = "user|tap=NAME[,mac=ADDRESS]")]
+    pub net: Vec<NetOption>,
+
+    /// Let the host in at a port of a guest with --net user; may be repeated
+    ///
+    /// Who connects to HOST at the host's address HOSTADDR comes to the guest's port GUEST.
+    /// HOSTADDR is 127.0.0.1 if left out, so that nobody else is let in; 0.0.0.0 is all that the
+    /// host has, and an address of IPv6 stands in brackets. Of several cards it is the first with
+    /// `user`.
+    #[arg(long, value_name = "[HOSTADDR:]HOST:GUEST[/udp]")]
+    pub publish: Vec<Publish>,
 }
 
 /// `--disk`.

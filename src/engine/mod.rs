@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    attached::Attached,
-    cli::EngineOption,
+    attached::{Attached, NetworkError},
+    cli::{EngineOption, Plug},
     devices::virtio::{
         Device,
         console::{Console, Keyboard},
@@ -55,6 +55,15 @@ pub enum Error {
     /// QEMU failed before the guest ran.
     #[error("TCG engine")]
     Tcg(#[from] tcg::Error),
+    /// A network card can't be plugged in.
+    #[error("--net {plug}")]
+    Network {
+        /// Into what.
+        plug: Plug,
+        /// Why not.
+        #[source]
+        source: NetworkError,
+    },
     /// Guest memory can't be read back.
     #[error("can't read guest memory")]
     ReadBack(#[source] io::Error),
@@ -79,6 +88,7 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Digest { .. } => exit::DATA,
+            Self::Network { source, .. } => source.exit_status(),
             Self::Kvm(kvm::Error::Read { .. } | kvm::Error::ShortRead { .. })
             | Self::Tcg(tcg::Error::Copy { .. } | tcg::Error::Shrunk { .. }) => exit::IO,
             _ => exit::NO_ENGINE,
@@ -95,6 +105,7 @@ impl Error {
             Self::None { .. } | Self::Tcg(tcg::Error::NoQemu { .. }) => {
                 Some("`ukivm doctor` says what this host can do, and how to mend it".into())
             }
+            Self::Network { source, .. } => source.hint(),
             _ => None,
         }
     }
@@ -228,6 +239,8 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
             session.mark(Milestone::VmCreated);
             vm
         });
+        let has_network = !load.attached.networks.is_empty();
+        let plugger = has_network.then(|| scope.spawn(|| plug_in(load, false)));
         let loaded = if load.digest.is_some() {
             memory.load(load.plan, load.files).map(|()| None)
         } else {
@@ -241,6 +254,7 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
             verify(load, session, |range, see| {
                 vm.read_memory(range, see).map_err(io::Error::other)
             })?;
+            plugger.map_or(Ok(()), join)?;
             let (devices, keyboard) = devices(load, session).map_err(kvm::Error::Devices)?;
             let vm = vm.attach(devices)?.typed_at(keyboard);
             Ok((vm.run(session, load.sandbox)?, rest))
@@ -251,6 +265,11 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
         rest.map_or(Ok(()), join)?;
         Ok(outcome)
     })
+}
+
+/// Plugs in the machine's network cards.
+fn plug_in(load: &Load<'_>, anew: bool) -> Result<(), Error> {
+    load.attached.plug_in(anew).map_err(|(plug, source)| Error::Network { plug, source })
 }
 
 /// Loads what the guest did not need at once. If that fails, the run is over.
@@ -292,6 +311,7 @@ fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     if load.plan.machine().has_vsock() {
         return Err(tcg::Error::NoVsock.into());
     }
+    plug_in(load, true)?;
     Ok(load_tcg(load, session)?.run(session, (load.attached, load.sandbox))?)
 }
 

@@ -196,7 +196,7 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_getpid, SUP, "names of files that are not whole yet"),
     allow(libc::SYS_tgkill, SUP, "interrupts a vCPU"),
     allow(libc::SYS_rt_sigaction, SUP, "a guest started anew; signals are let through at the end"),
-    allow(libc::SYS_recvfrom, SUP, "that a signal came; what QEMU says"),
+    allow(libc::SYS_recvfrom, DEV, "that a signal came; what QEMU says; a network's frames"),
     allow(libc::SYS_fcntl, DEV, "a second handle to a file"),
     allow(libc::SYS_fstat, DEV, "a file's length"),
     allow(libc::SYS_uname, "K", "whether a guest started anew can have its initrd later"),
@@ -239,6 +239,8 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_epoll_ctl, "KP", "a device waits for its queues"),
     allow(libc::SYS_epoll_wait, "KP", "a device waits for its queues"),
     allow(libc::SYS_epoll_pwait, "KP", "a device waits for its queues"),
+    // Networks. What is sent is with the calls of every thread; tap devices are files.
+    allow(libc::SYS_shutdown, SUP, "the other end of a network is told to end"),
     // QEMU.
     allow(libc::SYS_kill, "Q", "ends QEMU"),
     allow(libc::SYS_wait4, "Q", "QEMU's end"),

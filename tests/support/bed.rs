@@ -15,6 +15,8 @@ use ukivm::{engine::kvm, exit};
 
 use super::{Ran, Scratch, images, skip};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ukivm");
+
 /// How long the bed may be at one command, each of which has a limit of its own that
 /// is shorter. Now and then the emulated processor loses the state not of a guest
 /// but of the bed, which then hangs.
@@ -60,15 +62,29 @@ pub(crate) fn on_kvm_unless(
 /// Runs `ukivm` with `command`, which writes to files in `folder`, once. `None`, and `test`
 /// noted as skipped, where KVM can't be had.
 pub(crate) fn on_kvm_writing(test: &str, command: &[String], folder: &Path) -> Option<Ran> {
+    on_kvm_by(test, None, command, folder)
+}
+
+/// The same by a shell script in `folder`, if there is one: its arguments are the program and
+/// the program's.
+pub(crate) fn on_kvm_by(
+    test: &str,
+    script: Option<&Path>,
+    command: &[String],
+    folder: &Path,
+) -> Option<Ran> {
     if kvm_works() {
-        return Some(Scratch::new().ukivm(command));
+        return Some(match script {
+            Some(script) => Ran::of(Command::new("sh").arg(script).arg(PROGRAM).args(command)),
+            None => Scratch::new().ukivm(command),
+        });
     }
     if !images().join("bed/initrd").is_file() {
         skip(test, "KVM can't run kernels here, and there is no bed: images/build bed makes it");
         return None;
     }
     let commands = [command.to_vec()];
-    let run = || run(&commands, Some(folder)).remove(0);
+    let run = || run(&commands, Some((folder, script))).remove(0);
     let ran = run();
     Some(if is_the_bed_s_own(&ran) { run() } else { ran })
 }
@@ -85,7 +101,7 @@ fn is_the_bed_s_own(ran: &Ran) -> bool {
 
 /// Runs `ukivm` with each of `commands`, one after the other in one bed, or in
 /// another where that one hangs; `folder` is one that they write to. What each wrote comes back through a shared folder.
-fn run(commands: &[Vec<String>], folder: Option<&Path>) -> Vec<Ran> {
+fn run(commands: &[Vec<String>], folder: Option<(&Path, Option<&Path>)>) -> Vec<Ran> {
     let scratch = Scratch::new();
     let mut hung_at = None;
     loop {
@@ -140,26 +156,27 @@ fn finished(scratch: &Scratch, commands: usize) -> usize {
 /// Runs `commands` from the one numbered `first` on in a bed. Whether it came to its
 /// end; else it hung, and was ended.
 fn in_one_bed(
-    (scratch, folder): (&Scratch, Option<&Path>),
+    (scratch, folder): (&Scratch, Option<(&Path, Option<&Path>)>),
     commands: &[Vec<String>],
     first: usize,
 ) -> bool {
+    let (folder, script) = folder.unzip();
+    let script = script.flatten().map_or(String::new(), |path| format!("sh '{}' ", path.display()));
     let line = |(number, arguments): (usize, &Vec<String>)| {
         let quoted: Vec<_> = arguments.iter().map(|word| format!("'{word}'")).collect();
         format!(
-            "{} {} >$BED_SHARE/{number}.out 2>$BED_SHARE/{number}.err; echo $? >$BED_SHARE/{number}.status",
-            env!("CARGO_BIN_EXE_ukivm"),
+            "{script}{PROGRAM} {} >$BED_SHARE/{number}.out 2>$BED_SHARE/{number}.err; echo $? >$BED_SHARE/{number}.status",
             quoted.join(" ")
         )
     };
-    let script: Vec<String> = commands.iter().enumerate().skip(first).map(line).collect();
+    let lines: Vec<String> = commands.iter().enumerate().skip(first).map(line).collect();
     let said = scratch.path().join("bed");
     let mut bed = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed/bed"))
         .args(["--timeout", "1500", "--share"])
         .arg(scratch.path())
         .args(own_folder())
-        .args(folder.iter().flat_map(|folder| [Path::new("--share"), *folder]))
-        .args(["-c", &script.join("\n")])
+        .args(folder.iter().flat_map(|folder| [Path::new("--share"), folder]))
+        .args(["-c", &lines.join("\n")])
         .stderr(File::create(&said).expect("a file for what it says"))
         .spawn()
         .expect("the bed starts");

@@ -83,6 +83,18 @@ impl Driver {
         self.changer.change(bytes);
     }
 
+    /// From now on [`Driver::wait`] waits for `file` to be as `new` says, and not any more for
+    /// what it waited for before, `old`; either may be empty.
+    pub fn watch_for(&self, file: &dyn AsRawFd, old: EventSet, new: EventSet) -> io::Result<()> {
+        let operation = match (old.is_empty(), new.is_empty()) {
+            _ if old == new => return Ok(()),
+            (true, _) => ControlOperation::Add,
+            (false, false) => ControlOperation::Modify,
+            (false, true) => ControlOperation::Delete,
+        };
+        self.watched.ctl(operation, file.as_raw_fd(), EpollEvent::new(new, 0))
+    }
+
     /// Waits for a bell, for a file that is watched, or for the end.
     #[must_use]
     pub fn wait(&self) -> Ready {

@@ -16,6 +16,9 @@ mod common;
 pub mod console;
 mod device;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
+pub mod net;
 mod queue;
 mod random;
 mod settings;
@@ -25,7 +28,7 @@ mod worker;
 
 pub use device::Device;
 pub use driver::{Driver, Ready};
-pub use queue::{Broken, Buffers, Chain, Queue};
+pub use queue::{Broken, Buffers, Chain, Queue, Room};
 pub use random::Random;
 pub(in crate::devices) use transport::{MEMORY as TRANSPORT_MEMORY, Transport};
 

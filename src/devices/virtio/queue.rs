@@ -2,12 +2,12 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicU8, Ordering, fence},
 };
 
 use thiserror::Error;
 use virtio_queue::{DescriptorChain, Queue as Ring, QueueOwnedT as _, QueueT as _, desc::split};
-use vm_memory::{GuestMemory as _, Permissions, VolatileSlice};
+use vm_memory::{Bytes, GuestAddress, GuestMemory as _, Permissions, VolatileSlice};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::engine::kvm::GuestMemory;
@@ -16,6 +16,8 @@ use crate::engine::kvm::GuestMemory;
 pub(super) const ISR_QUEUE: u8 = 1 << 0;
 /// ISR status: the configuration changed.
 pub(super) const ISR_CONFIG: u8 = 1 << 1;
+/// A driver that wants no interrupts. Virtio 1.2, 2.7.6.
+const NO_INTERRUPT: u16 = 1;
 
 /// The driver broke the rules of a queue, so that nothing more can be read from it.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -48,10 +50,12 @@ pub struct Queue {
     pub(super) memory: GuestMemory,
     pub(super) bell: EventFd,
     pub(super) interrupt: Interrupt,
+    /// How many requests had been given back when the guest was told last.
+    told: u16,
 }
 
 /// A request: buffers in guest memory, in order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chain<'q> {
     head: u16,
     memory: &'q GuestMemory,
@@ -67,7 +71,7 @@ impl Queue {
         interrupt: Interrupt,
     ) -> Option<Self> {
         let is_sound = !ring.ready() || ring.is_valid(&memory);
-        is_sound.then_some(Self { ring, memory, bell, interrupt })
+        is_sound.then_some(Self { ring, memory, bell, interrupt, told: 0 })
     }
 
     /// Whether the driver uses it.
@@ -117,12 +121,75 @@ impl Queue {
         self.ring.add_used(&self.memory, head, written).map_err(|_broken| Broken)
     }
 
+    /// Takes the next requests, until they have room for `len` bytes in all or there are `most`
+    /// of them. Nothing, and none taken, where the driver has to make more available first.
+    pub fn take_room(&mut self, len: u64, most: u16) -> Result<Option<Vec<Room<'_>>>, Broken> {
+        if !self.is_used() {
+            return Ok(None);
+        }
+        let Self { ring, memory, .. } = self;
+        let memory = &*memory;
+        let (mut taken, mut room) = (Vec::new(), 0_u64);
+        while room < len && taken.len() < usize::from(most) {
+            let chain = ring.iter(memory).map_err(|_broken| Broken)?.next();
+            let Some(descriptors) = chain else {
+                for _ in &taken {
+                    ring.go_to_previous_position();
+                }
+                return Ok(None);
+            };
+            let head = descriptors.head_index();
+            let buffers = Chain { head, memory, descriptors }.buffers().ok_or(Broken)?;
+            let more = Room { head, buffers };
+            room = room.saturating_add(more.room());
+            taken.push(more);
+        }
+        Ok(Some(taken))
+    }
+
+    /// Gives requests back, each with how many bytes were written: the driver sees all of them
+    /// or none.
+    pub fn used_together(&mut self, used: &[(u16, u32)]) -> Result<(), Broken> {
+        let Some((&(head, written), before)) = used.split_last() else { return Ok(()) };
+        for &(head, written) in before {
+            let next = self.ring.next_used();
+            let slot = u64::from(next.checked_rem(self.ring.size()).ok_or(Broken)?);
+            // `struct virtq_used` and `struct virtq_used_elem`. Virtio 1.2, 2.7.8.
+            let place = slot.saturating_mul(8).saturating_add(4);
+            let place = GuestAddress(self.ring.used_ring().saturating_add(place));
+            let element = u64::from(head) | u64::from(written) << 32;
+            self.memory.write_obj(element.to_le(), place).map_err(|_not_ram| Broken)?;
+            self.ring.set_next_used(next.wrapping_add(1));
+        }
+        // Says how many there are by now.
+        self.used(head, written)
+    }
+
     /// Interrupts the guest if it wants to know of what was used since the last time.
     pub fn tell(&mut self) -> Result<(), Broken> {
-        if self.ring.needs_notification(&self.memory).map_err(|_broken| Broken)? {
+        // What was given back comes before what the driver wants is looked at.
+        fence(Ordering::SeqCst);
+        let used = self.ring.next_used();
+        let new = used.wrapping_sub(std::mem::replace(&mut self.told, used));
+        let wants = if self.ring.event_idx_enabled() {
+            // Virtio 1.2, 2.7.7.2: behind the entries is the number to be told of.
+            let entries = u64::from(self.ring.size()).saturating_mul(2);
+            let event = self.available(entries.saturating_add(4))?;
+            used.wrapping_sub(event).wrapping_sub(1) < new
+        } else {
+            new > 0 && self.available(0)? & NO_INTERRUPT == 0
+        };
+        if wants {
             self.interrupt.raise();
         }
         Ok(())
+    }
+
+    /// What the driver has at `offset` of its ring.
+    fn available(&self, offset: u64) -> Result<u16, Broken> {
+        let place = self.ring.avail_ring().checked_add(offset).ok_or(Broken)?;
+        let value = Bytes::load(&self.memory, GuestAddress(place), Ordering::Relaxed);
+        value.map(u16::from_le).map_err(|_not_ram| Broken)
     }
 
     /// Asks for the bell to be rung at the next request; whether there is one already, that
@@ -179,6 +246,23 @@ fn push<'q>(
         to.push(slice.ok()?);
     }
     Some(())
+}
+
+/// A request that is to be filled, and its number to give it back by.
+#[derive(Debug)]
+pub struct Room<'q> {
+    /// Its number.
+    pub head: u16,
+    /// Where there is room.
+    pub buffers: Buffers<'q>,
+}
+
+impl Room<'_> {
+    /// How many bytes it has room for.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.buffers.writable.iter().fold(0, |room, slice| room.saturating_add(slice.len() as u64))
+    }
 }
 
 /// Buffers of a request. They lie in guest memory, where the guest may change them at any

@@ -42,7 +42,7 @@ pub use memory::GuestMemory;
 pub use run::LoadedVm;
 pub use support::{Absence, Support, check, extensions, probe};
 pub use vm::Vm;
-pub(crate) use vm::{preadv, pwritev};
+pub(crate) use vm::{attach_tap, preadv, pwritev};
 
 /// The device that is KVM.
 const DEVICE: &str = "/dev/kvm";

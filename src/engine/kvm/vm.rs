@@ -205,6 +205,24 @@ pub(crate) fn pwritev(file: &File, offset: u64, from: &[VolatileSlice<'_>]) -> i
     usize::try_from(written).map_err(|_negative| io::Error::last_os_error())
 }
 
+/// Makes `file`, which is `/dev/net/tun` open, the interface `name` that is there. `flags` are
+/// those of TUNSETIFF, and are what the interface was made with.
+pub(crate) fn attach_tap(file: &File, name: &str, flags: libc::c_short) -> io::Result<()> {
+    let mut request = libc::ifreq {
+        ifr_name: [0; libc::IFNAMSIZ],
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags },
+    };
+    // All but the last, which ends it.
+    for (to, from) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    // SAFETY: the kernel reads and writes one `ifreq`, which this is.
+    match unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 fn offset_of(offset: u64) -> io::Result<libc::off_t> {
     libc::off_t::try_from(offset).map_err(io::Error::other)
 }

@@ -8,7 +8,10 @@ use std::{
 use firmware_less::pci::{Kind, Slot};
 
 use super::arguments::file;
-use crate::attached::{Attached, Disk};
+use crate::{
+    attached::{Attached, Disk, Network},
+    cli::Plug,
+};
 
 /// Arguments for what is in `slots`, and the files that QEMU inherits for it.
 pub(super) fn arguments(
@@ -18,6 +21,7 @@ pub(super) fn arguments(
     let (mut arguments, mut files) = (Vec::new(), Vec::new());
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
     let mut disks = attached.disks.iter().enumerate();
+    let mut networks = attached.networks.iter().enumerate();
     for Slot { number, kind } in slots {
         let place = format!("bus=pcie.0,addr={number:#x},disable-legacy=on,romfile=");
         match kind {
@@ -45,7 +49,20 @@ pub(super) fn arguments(
                 add("-device", format!("virtio-serial-pci,{place},max_ports=1"));
                 add("-device", format!("virtconsole,chardev={CONSOLE}"));
             }
-            Kind::Network | Kind::Vsock => {}
+            Kind::Network => {
+                let Some((id, network)) = networks.next() else { continue };
+                let (file, mtu) = network.file()?;
+                add("-netdev", plug_of(network, id, file.as_raw_fd()));
+                files.push(file);
+                add(
+                    "-device",
+                    format!(
+                        "virtio-net-pci,{place},netdev=net{id},mac={},host_mtu={mtu},{CARD}",
+                        network.mac
+                    ),
+                );
+            }
+            Kind::Vsock => {}
         }
     }
     Ok((arguments, files))
@@ -53,6 +70,23 @@ pub(super) fn arguments(
 
 /// What the console is connected to: QEMU's name for it.
 pub(super) const CONSOLE: &str = "hvc0";
+
+/// What the card that the KVM engine has offers, and no more.
+const CARD: &str = "rx_queue_size=256,tx_queue_size=256,ctrl_vq=off,ctrl_rx=off,ctrl_rx_extra=off,\
+                    ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,guest_announce=off,\
+                    csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,\
+                    guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,\
+                    queue_reset=off";
+
+/// The option that plugs the card into the file of that number.
+fn plug_of(network: &Network, id: usize, number: RawFd) -> String {
+    match network.plug {
+        Plug::User => {
+            format!("stream,id=net{id},server=off,addr.type=fd,addr.str={number}")
+        }
+        Plug::Tap(_) => format!("tap,id=net{id},fd={number},vhost=off"),
+    }
+}
 
 /// The option that gives QEMU the image of that disk.
 fn image_of(disk: &Disk, id: usize, number: RawFd) -> (&'static str, String) {

@@ -13,6 +13,7 @@ use virtio_bindings::{
     virtio_ids::VIRTIO_ID_BLOCK,
 };
 
+pub(super) use self::storage::split;
 pub use self::{overlay::Overlay, raw::Raw, storage::Storage};
 use super::{Broken, Device, Driver};
 

@@ -36,7 +36,7 @@ pub(super) fn total(slices: &[VolatileSlice<'_>]) -> u64 {
 }
 
 /// The first `len` bytes of `slices`, and the rest.
-pub(super) fn split<'m>(
+pub(in super::super) fn split<'m>(
     slices: &[VolatileSlice<'m>],
     len: u64,
 ) -> (Vec<VolatileSlice<'m>>, Vec<VolatileSlice<'m>>) {

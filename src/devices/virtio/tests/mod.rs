@@ -3,6 +3,7 @@
 
 mod console;
 mod hostile;
+mod net;
 mod rig;
 
 use std::{fs::File, os::unix::fs::FileExt as _};

@@ -139,9 +139,13 @@ impl Rig {
     /// says that it is ready.
     pub(super) fn start(&mut self, rings: [u64; 3]) {
         self.available = 0;
-        for at in [AVAILABLE, USED] {
-            self.memory.write_slice(&[0; 0x1000], GuestAddress(at)).unwrap();
-        }
+        self.agree(u64::MAX);
+        self.set_up(0, rings);
+        self.write(20, &[15]);
+    }
+
+    /// Agrees to what is offered and wanted.
+    pub(super) fn agree(&self, wanted: u64) {
         self.write(20, &[1]);
         self.write(20, &[3]);
         let mut offered = 0;
@@ -151,21 +155,28 @@ impl Rig {
         }
         assert_ne!(offered & VERSION_1, 0);
         // Without event indices: every request is told of.
-        let agreed = offered & !(1 << 29);
+        let agreed = offered & wanted & !(1 << 29);
         for half in [0, 1] {
             self.write(8, &u32::to_le_bytes(half));
             self.write(12, &agreed.to_le_bytes()[usize::try_from(half * 4).unwrap()..][..4]);
         }
         self.write(20, &[11]);
         assert_eq!(self.status(), 11, "the features are agreed upon");
-        self.write(22, &[0, 0]);
+    }
+
+    /// Sets that queue up, with the vector behind its number, at these addresses.
+    pub(super) fn set_up(&self, queue: u16, rings: [u64; 3]) {
+        for at in [rings[1], rings[2]] {
+            // Where there is no memory, the device is to find that out.
+            self.memory.write_slice(&[0; 0x1000], GuestAddress(at)).ok();
+        }
+        self.write(22, &queue.to_le_bytes());
         self.write(24, &SIZE.to_le_bytes());
-        self.write(26, &[1, 0]);
+        self.write(26, &(queue + 1).to_le_bytes());
         for (at, ring) in [32, 40, 48].into_iter().zip(rings) {
             self.write(at, &ring.to_le_bytes());
         }
         self.write(28, &[1, 0]);
-        self.write(20, &[15]);
     }
 
     /// Writes the descriptor of that number.
