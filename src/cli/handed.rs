@@ -45,7 +45,7 @@ pub struct HandedOptions {
     /// everything twice, and as slowly as to the serial port alone: --cmdline leaves one of them.
     /// The word is appended only where one may be (not to a command line that is verified, nor
     /// under readings that append none); without it a kernel does not speak on hvc0. Before its
-    /// driver is there it speaks with earlyprintk=ttyS0.
+    /// driver is there it speaks only with earlyprintk=ttyS0, by the serial port.
     #[arg(long, value_name = "CONSOLE", value_enum, require_equals = true, num_args = 0..=1)]
     #[arg(default_missing_value = "ttyS0")]
     pub console: Option<ConsoleOption>,

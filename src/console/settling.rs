@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a driver has from its start on, and from what it says first on. Linux drops what is
-/// typed, and asks for a size that it can't use, before it has made its port; all that its log
-/// holds it says before (drivers/char/virtio_console.c, `add_port`, `in_intr`,
-/// `config_work_handler`). Nothing tells when it has.
+/// How long a driver has from its start on, and from what it last said on. Linux drops what is
+/// typed, and asks for a size that it can't use, before it has made its port; a console may speak
+/// by then (drivers/char/virtio_console.c, `add_port`, `in_intr`, `config_work_handler`). Nothing
+/// tells when it has.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long that is waited for in a guest that never pauses.
 const PATIENCE: Duration = Duration::from_secs(10);
