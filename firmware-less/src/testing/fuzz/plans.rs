@@ -50,7 +50,12 @@ pub(super) fn plan(bytes: &[u8]) {
         kexec::lay_out(&machine, platform, &kernel, &handed, &options).ok()
     };
     if let Some(laid_out) = laid_out {
-        let plan = laid_out.plan(None).expect("what is laid out is a plan");
+        // A kernel that stays where it is linked for may be linked for where the page
+        // tables are; the plan is then refused, and says so.
+        let Ok(plan) = laid_out.plan(None) else {
+            assert!(is_direct, "what kexec places freely overlaps");
+            return;
+        };
         assert_plan_is_sound(&machine, &plan, &handed);
     }
 }
