@@ -67,6 +67,8 @@ mod packaging;
 mod plan;
 /// What a kernel is handed on both engines, by its own account.
 mod probe;
+/// What a system says of itself by vsock.
+mod readiness;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
 /// How many bytes are read.

@@ -178,7 +178,7 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_unlink, SUP, "a report that is not whole"),
     allow(libc::SYS_getrandom, ALL, "tables of a hash; the source of random numbers"),
     allow(libc::SYS_memfd_create, "K", "a guest started anew"),
-    allow(libc::SYS_eventfd2, "KP", "a guest started anew"),
+    allow(libc::SYS_eventfd2, DEV, "a guest started anew; a device begins"),
     allow(libc::SYS_socketpair, "K", "a guest started anew"),
     allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
     // Supervisors start threads.
@@ -199,14 +199,15 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_pwritev, "KP", "a disk is written"),
     allow(libc::SYS_fdatasync, "KP", "a disk is flushed"),
     allow(libc::SYS_fallocate, "KP", "a part of a disk is discarded"),
-    allow(libc::SYS_epoll_create1, "KP", "a device waits for its queues"),
-    allow(libc::SYS_epoll_ctl, "KP", "a device waits for its queues"),
-    allow(libc::SYS_epoll_wait, "KP", "a device waits for its queues"),
-    allow(libc::SYS_epoll_pwait, "KP", "a device waits for its queues"),
+    allow(libc::SYS_epoll_create1, DEV, "a device waits for its queues"),
+    allow(libc::SYS_epoll_ctl, DEV, "a device waits for its queues"),
+    allow(libc::SYS_epoll_wait, DEV, "a device waits for its queues"),
+    allow(libc::SYS_epoll_pwait, DEV, "a device waits for its queues"),
     allow(libc::SYS_flock, "K", "a disk that is written is locked"),
     // Networks. What is sent is with the calls of every thread; tap devices are files.
     allow(libc::SYS_shutdown, SUP, "the other end of a network is told to end"),
     // QEMU.
+    allow(libc::SYS_recvmsg, "Q", "QEMU sets up a device that is ours, and sends its files"),
     allow(libc::SYS_kill, "Q", "ends QEMU"),
     allow(libc::SYS_wait4, "Q", "QEMU's end"),
     allow(libc::SYS_waitid, "Q", "QEMU's end"),
