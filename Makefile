@@ -75,11 +75,8 @@ gates: ## Run what CI runs before the tests
 bench: ## Measure: the start of a boot, and planning (benches/README.md)
 	@$(CARGO) bench --locked --bench boot --bench plan
 
-fuzz: ## Fuzz the parsers for a minute each (needs cargo-fuzz and a nightly toolchain)
-	@cd firmware-less/fuzz && $(CARGO) run --quiet --example seeds && \
-	for target in uki profiles handed addons cpio inspection signature bzimage; do \
-	  $(CARGO) +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=60 || exit 1; \
-	done
+fuzz: ## Fuzz every parser and device, ten million runs or ten minutes each (tests/fuzz/README.md)
+	@tests/fuzz/run
 
 clean: ## Remove everything built, the downloaded packages too
 	rm -rf target

@@ -1,8 +1,8 @@
 //! A bug of ours: told, and ended with a status of its own, in whichever thread.
 
-use std::panic;
+use std::{panic, thread};
 
-use crate::{console::restore_terminal, exit};
+use crate::{console::restore_terminal, exit, messages::say, sandbox::is_confined};
 
 /// From now on a panic ends the process with [`exit::BUG`]; Rust's own status for
 /// it, 101, means something else here. Nothing is unwound: children and guests end
@@ -11,7 +11,15 @@ pub fn end_with_a_status() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |what| {
         restore_terminal();
-        tell(what);
+        if is_confined() {
+            // A backtrace, if it is wanted, takes files that are out of reach.
+            let thread = thread::current();
+            let name = thread.name().unwrap_or("?");
+            let what = what.to_string().replace('\n', " ");
+            say(&format!("bug: thread {name} {what} (--no-sandbox allows a backtrace)"));
+        } else {
+            tell(what);
+        }
         end();
     }));
 }
@@ -23,7 +31,7 @@ fn end() {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, process::Command, thread};
+    use std::{env, process::Command};
 
     use super::*;
 

@@ -69,6 +69,8 @@ pub struct Job {
     pub direct: Option<Directly>,
     /// What the machine has on PCI.
     pub attached: Attached,
+    /// Whether that is a virtio console too.
+    pub has_hvc0: bool,
     /// What the system is told by SMBIOS.
     pub oem_strings: OemStrings,
 }
@@ -132,7 +134,19 @@ impl Job {
         if direct.is_some() {
             mark(Milestone::KernelUnpacked);
         }
-        Ok(Self { files, verified, uki, handed, kernel, kexec, direct, attached, oem_strings })
+        let has_hvc0 = options.handed.has_hvc0();
+        Ok(Self {
+            files,
+            verified,
+            uki,
+            handed,
+            kernel,
+            kexec,
+            direct,
+            attached,
+            has_hvc0,
+            oem_strings,
+        })
     }
 
     /// The plan for `machine`, sealed with a digest if that is wanted. `mark` is told
@@ -256,11 +270,12 @@ pub fn machine(options: &JobOptions) -> Result<Machine, Error> {
     Ok(machine.with_leaf_size(options.leaf_size.into()).with_five_level(options.five_level))
 }
 
-/// What is on the PCI bus, in order: what was attached, and the way for the system to tell of
-/// itself.
+/// What is on the PCI bus, in order: what was attached, a console, and the way for the system to
+/// tell of itself.
 fn kinds(options: &JobOptions) -> Vec<Kind> {
+    let console = options.handed.has_hvc0().then_some(Kind::Console);
     let notify = options.system.notify.then_some(Kind::Vsock);
-    attached::kinds(&options.devices).into_iter().chain(notify).collect()
+    attached::kinds(&options.devices).into_iter().chain(console).chain(notify).collect()
 }
 
 /// The job's files while they are opened, and whom some of them must come from.

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP as something to wait for.
+//! SIGINT, SIGTERM and SIGHUP as something to wait for, and SIGWINCH beside them.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH},
     flag,
     low_level::pipe,
 };
@@ -27,9 +27,12 @@ const SIGNALS: [(i32, Signal, usize); 3] =
 pub(crate) struct Signals {
     last: Arc<AtomicUsize>,
     readable: UnixStream,
+    writable: UnixStream,
     deadly: Arc<AtomicBool>,
     /// A session looks at them.
     attended: AtomicBool,
+    /// The terminal may have another size since somebody last asked.
+    resized: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -47,7 +50,20 @@ impl Signals {
                 pipe::register(number, writable.try_clone()?)?;
             }
         }
-        Ok(Self { last, readable, deadly, attended: AtomicBool::new(false) })
+        let (attended, resized) = (AtomicBool::new(false), Arc::default());
+        Ok(Self { last, readable, writable, deadly, attended, resized })
+    }
+
+    /// From now on notices too when the terminal changes its size.
+    pub(crate) fn catch_resizing(&self) -> io::Result<()> {
+        flag::register(SIGWINCH, Arc::clone(&self.resized))?;
+        pipe::register(SIGWINCH, self.writable.try_clone()?)?;
+        Ok(())
+    }
+
+    /// Whether the terminal may have another size than at the last call.
+    pub(crate) fn resized(&self) -> bool {
+        self.resized.swap(false, Ordering::AcqRel)
     }
 
     /// From now on a session looks at them, or does no more.

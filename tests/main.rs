@@ -44,6 +44,8 @@ mod handed;
 mod handoffs;
 /// What ukivm says of a UKI: golden text, JSON, sections extracted.
 mod hostile;
+/// A virtio console, by whole kernels.
+mod hvc0;
 /// Faults of the host, injected.
 mod injected;
 mod inspect;
@@ -73,6 +75,8 @@ mod readiness;
 mod readings;
 /// How many bytes are read.
 mod reads;
+/// That each rule of the sandbox is needed.
+mod rules;
 /// What is left to a guest that breaks out.
 mod sandbox;
 /// What SECURITY.md promises.

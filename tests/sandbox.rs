@@ -17,9 +17,10 @@ use crate::support::{
 
 /// The port by which debug builds let a guest break the rules, see `src/sandbox/trial.rs`.
 const TRIAL: u16 = 0xf6;
-/// What it does there: executes a program, opens a file.
+/// What it does there: executes a program, opens a file, panics.
 const EXECUTE: u8 = b'x';
 const OPEN: u8 = b'o';
+const PANIC: u8 = b'p';
 
 /// Runs a guest that breaks the rules, then powers off if it still can.
 fn broken(test: &str, how: u8, options: &[&str]) -> Option<Ran> {
@@ -41,7 +42,7 @@ fn a_program_that_a_vcpu_would_execute_is_refused_by_name() {
     let test = "a_program_that_a_vcpu_would_execute_is_refused_by_name";
     let Some(ran) = broken(test, EXECUTE, &[]) else { return };
     assert_eq!(ran.status, Some(70), "{ran:?}");
-    assert!(ran.stderr.contains("system call execve (59) of a vCPU thread"), "{ran:?}");
+    assert!(ran.stderr.contains("system call execve (59) of thread vcpu0"), "{ran:?}");
     assert!(ran.stderr.contains("--no-sandbox"), "{ran:?}");
 }
 
@@ -50,7 +51,20 @@ fn a_file_that_a_vcpu_would_open_is_refused_by_name() {
     let test = "a_file_that_a_vcpu_would_open_is_refused_by_name";
     let Some(ran) = broken(test, OPEN, &[]) else { return };
     assert_eq!(ran.status, Some(70), "{ran:?}");
-    assert!(ran.stderr.contains("system call openat (257) of a vCPU thread"), "{ran:?}");
+    assert!(ran.stderr.contains("system call openat (257) of thread vcpu0"), "{ran:?}");
+}
+
+#[test]
+fn a_vcpu_that_panics_is_told_of_as_what_it_is() {
+    let test = "a_vcpu_that_panics_is_told_of_as_what_it_is";
+    let Some(ran) = broken(test, PANIC, &[]) else { return };
+    assert_eq!(ran.status, Some(70), "{ran:?}");
+    let says = |text| ran.stderr.contains(text);
+    assert!(
+        says("bug: thread vcpu0") && says("panicked at") && says("as the guest wants"),
+        "{ran:?}"
+    );
+    assert!(!says("system call"), "{ran:?}");
 }
 
 #[test]
@@ -179,6 +193,22 @@ fn has_landlock() -> bool {
 }
 
 #[test]
+fn a_qemu_without_a_sandbox_says_how_to_go_on() {
+    if !engines("a_qemu_without_a_sandbox_says_how_to_go_on").contains(&"tcg") {
+        return;
+    }
+    // system/vl.c of QEMU, where it is built without seccomp.
+    let ran =
+        ran_by("echo 'qemu: -sandbox support is not enabled in this QEMU binary' >&2; exit 1", &[]);
+    assert_eq!(ran.status, Some(105), "{ran:?}");
+    let says = |text| ran.stderr.contains(text);
+    assert!(
+        says("not enabled in this QEMU binary") && says("--no-sandbox does without"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn a_report_is_written_from_within() {
     for engine in engines("a_report_is_written_from_within") {
         let scratch = Scratch::new();
@@ -220,10 +250,15 @@ fn a_guest_that_resets_itself_is_started_again_within() {
     for engine in engines("a_guest_that_resets_itself_is_started_again_within") {
         let scratch = Scratch::new();
         scratch.file("guest.efi", guest(|a| write_port(a, firmware_less::machine::port::RESET, 6)));
+        scratch.file("disk.img", vec![0; 1 << 20]);
         let arguments = ["smoke", "guest.efi", "--engine", engine, "--memory", "64M"];
-        let ran = scratch.ukivm(arguments.iter().chain(&["--reboot", "restart=2"]));
-        assert!(ran.stderr.contains("start 2 more"), "{ran:?}");
-        assert_eq!(ran.status, Some(100), "{ran:?}");
+        let restarted = ["--reboot", "restart=2"];
+        let disk = ["--disk", "disk.img,ephemeral", "--disk", "disk.img,ro"];
+        for more in [&disk[..0], &disk[..2], &disk[2..]] {
+            let ran = scratch.ukivm(arguments.iter().chain(&restarted).chain(more));
+            assert!(ran.stderr.contains("start 2 more"), "{ran:?}");
+            assert_eq!(ran.status, Some(100), "{ran:?}");
+        }
     }
 }
 

@@ -269,6 +269,12 @@ impl Machine {
         !self.devices.is_empty()
     }
 
+    /// Whether there is a virtio console beside the serial port.
+    #[must_use]
+    pub fn has_console(&self) -> bool {
+        self.devices.contains(&Kind::Console)
+    }
+
     /// Whether there are sockets between guest and host.
     #[must_use]
     pub fn has_vsock(&self) -> bool {

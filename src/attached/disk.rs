@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::PathBuf,
+    sync::OnceLock,
 };
 
 use rustix::fs::{Mode, OFlags};
@@ -85,6 +86,8 @@ pub struct Disk {
     pub serial: String,
     /// Which file it is.
     identity: (u64, u64),
+    /// What the guest writes, if it is ephemeral.
+    changes: OnceLock<File>,
 }
 
 impl fmt::Debug for Disk {
@@ -126,6 +129,7 @@ impl Disk {
             ephemeral: option.ephemeral,
             serial: option.serial.clone().unwrap_or_default(),
             identity,
+            changes: OnceLock::new(),
         };
         disk.check_length()?;
         let is_twice =
@@ -152,9 +156,8 @@ impl Disk {
     pub(super) fn device(&self, number: usize) -> io::Result<Block> {
         let mut storage: Box<dyn Storage> = Box::new(Raw::new(self.file.try_clone()?, self.len));
         if self.ephemeral && !self.read_only {
-            let changes = temporary_file()?;
-            changes.set_len(self.len)?;
-            storage = Box::new(Overlay::new(storage, Box::new(Raw::new(changes, self.len))));
+            let changes = Raw::new(self.no_changes()?, self.len);
+            storage = Box::new(Overlay::new(storage, Box::new(changes)));
         }
         let mut serial = [0; SERIAL_LEN];
         for (to, from) in serial.iter_mut().zip(self.serial.bytes()) {
@@ -162,6 +165,20 @@ impl Disk {
         }
         let Self { read_only, discard, .. } = *self;
         Ok(Block::new(number, storage, Properties { read_only, discard, serial }))
+    }
+
+    /// The file for what the guest writes, without what it wrote before it was started anew:
+    /// made once, since a process that is confined makes none.
+    fn no_changes(&self) -> io::Result<File> {
+        let changes = if let Some(changes) = self.changes.get() {
+            changes
+        } else {
+            let made = temporary_file()?;
+            self.changes.get_or_init(|| made)
+        };
+        changes.set_len(0)?;
+        changes.set_len(self.len)?;
+        changes.try_clone()
     }
 
     fn check_length(&self) -> Result<(), Error> {

@@ -181,6 +181,27 @@ pub(crate) fn refused_call(info: *const libc::siginfo_t) -> libc::c_int {
     unsafe { place.read() }
 }
 
+/// What a thread is called.
+#[derive(Debug)]
+pub(crate) struct ThreadName([u8; Self::LEN]);
+
+impl ThreadName {
+    /// As much of it as the kernel keeps (TASK_COMM_LEN), and NUL.
+    const LEN: usize = 16;
+
+    /// The calling thread's, as the kernel has it: asked for without an allocation.
+    pub(crate) fn of_this() -> Self {
+        let mut name = [0; Self::LEN];
+        // SAFETY: the kernel writes LEN bytes there, NUL at the end.
+        unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+        Self(name)
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
 /// Becomes another program, as no thread under a guest may.
 #[cfg(debug_assertions)]
 pub(crate) fn execute(program: &std::ffi::CStr) {

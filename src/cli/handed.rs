@@ -39,6 +39,13 @@ pub struct HandedOptions {
 
     /// Append a console= word [default without this option: console=uart,io,0x3f8, as systemd-stub
     /// does, where the command line names no console]
+    ///
+    /// With hvc0 the guest gets a virtio console beside the serial port, and what is typed goes
+    /// there. What it writes to either is one stream. A kernel whose command line names both says
+    /// everything twice, and as slowly as to the serial port alone: --cmdline leaves one of them.
+    /// The word is appended only where one may be (not to a command line that is verified, nor
+    /// under readings that append none); without it a kernel does not speak on hvc0. Before its
+    /// driver is there it speaks with earlyprintk=ttyS0.
     #[arg(long, value_name = "CONSOLE", value_enum, require_equals = true, num_args = 0..=1)]
     #[arg(default_missing_value = "ttyS0")]
     pub console: Option<ConsoleOption>,
@@ -49,6 +56,12 @@ impl HandedOptions {
     #[must_use]
     pub fn reading(&self) -> Reading {
         self.reading.0
+    }
+
+    /// Whether the machine has a virtio console.
+    #[must_use]
+    pub fn has_hvc0(&self) -> bool {
+        self.console == Some(ConsoleOption::Hvc0)
     }
 }
 
@@ -81,7 +94,7 @@ pub enum ConsoleOption {
     /// The serial port
     #[value(name = "ttyS0")]
     TtyS0,
-    /// The first virtio or hypervisor console
+    /// A virtio console, which the guest is given too
     #[value(name = "hvc0")]
     Hvc0,
     /// Append nothing

@@ -21,6 +21,7 @@ use crate::{
     error::Error,
     job::{Job, Planned},
     messages::say,
+    verdict::consoles,
 };
 
 /// Says whose reading applies if it is not the default, and what was done that
@@ -58,6 +59,9 @@ fn tell(job: &Job) {
             ),
             note => format!("{note:?}"),
         });
+    }
+    if let Some(advice) = consoles::advise(&job.handed.cmdline, job.has_hvc0) {
+        say(&advice);
     }
 }
 

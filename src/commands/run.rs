@@ -16,7 +16,7 @@ use crate::{
     sandbox::Sandbox,
     session::{Finished, Limits, Milestone, Session},
     timeline::Timeline,
-    verdict::{Finding, Severity, Watch, rules},
+    verdict::{Finding, Severity, Watch, consoles, rules},
 };
 
 /// Runs the job and gives the exit status.
@@ -44,6 +44,9 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let status = status(&outcome.end, &watch);
     tell(&outcome, &watch);
     hint(&engine, &outcome);
+    if job.has_hvc0 && watch.amount().0 == 0 {
+        say(&format!("hint: {}", consoles::next_step(&job.handed.cmdline, true, None)));
+    }
     let written = report.map_or(Ok(()), |file| {
         let run = Run { outcome: &outcome, timeline: &timeline, watch: &watch, status };
         file.write(&RunReport::new(&job, &engine, &planned, &run))

@@ -8,7 +8,7 @@ use std::{
 use rustix::{
     fd::BorrowedFd,
     process::getpgrp,
-    termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
+    termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr},
 };
 
 /// Whether the console is a terminal that is ours to use: input and output are
@@ -17,6 +17,22 @@ use rustix::{
 #[must_use]
 pub fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && is_foreground()
+}
+
+/// How large a terminal is, in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// How long a line is.
+    pub columns: u16,
+    /// How many there are.
+    pub rows: u16,
+}
+
+/// The size of the terminal that is standard input; nothing where it does not know.
+pub(crate) fn size() -> Option<Size> {
+    let size = tcgetwinsize(io::stdin()).ok()?;
+    let size = Size { columns: size.ws_col, rows: size.ws_row };
+    (size != Size::default()).then_some(size)
 }
 
 /// Whether `stream` is a terminal.

@@ -17,6 +17,8 @@ use crate::outcome::End;
 use crate::sandbox::trial;
 
 mod exit_port;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod pci;
 mod pm_timer;
 mod power;

@@ -6,7 +6,7 @@
 pub mod kvm;
 pub mod tcg;
 
-use std::{fmt, io, thread};
+use std::{fmt, io, sync::Arc, thread};
 
 use firmware_less::{
     machine::{Board, Machine},
@@ -19,7 +19,11 @@ use thiserror::Error;
 use crate::{
     attached::{Attached, NetworkError},
     cli::{EngineOption, Plug},
-    devices::virtio::{Device, vsock::Vsock},
+    devices::virtio::{
+        Device,
+        console::{Console, Keyboard},
+        vsock::Vsock,
+    },
     digest::{self, Digest},
     exit,
     files::Files,
@@ -251,8 +255,9 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
                 vm.read_memory(range, see).map_err(io::Error::other)
             })?;
             plugger.map_or(Ok(()), join)?;
-            let devices = devices(load, session).map_err(kvm::Error::Devices)?;
-            Ok((vm.attach(devices)?.run(session, load.sandbox)?, rest))
+            let (devices, keyboard) = devices(load, session).map_err(kvm::Error::Devices)?;
+            let vm = vm.attach(devices)?.typed_at(keyboard);
+            Ok((vm.run(session, load.sandbox)?, rest))
         });
         memory.abandon();
         let (outcome, rest) = ran?;
@@ -282,14 +287,25 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// The machine's devices on PCI, each in its slot.
-fn devices(load: &Load<'_>, session: &Session) -> io::Result<Vec<Box<dyn Device>>> {
+/// The machine's devices on PCI, each in its slot, and where the one is typed at that is a
+/// console.
+fn devices(load: &Load<'_>, session: &Session) -> io::Result<(Vec<Box<dyn Device>>, Keys)> {
+    let machine = load.plan.machine();
     let mut devices = load.attached.devices()?;
-    if load.plan.machine().has_vsock() {
+    let mut keyboard = None;
+    if machine.has_console() {
+        let keys = keyboard.insert(Keyboard::new()?);
+        let (speaker, size) = (session.speaker(), session.terminal_size());
+        devices.push(Box::new(Console::new(speaker, Arc::clone(keys), size)));
+    }
+    if machine.has_vsock() {
         devices.push(Box::new(Vsock::new(readiness::PORT, session.listener())));
     }
-    Ok(devices)
+    Ok((devices, keyboard))
 }
+
+/// A console's keyboard, where there is a console.
+type Keys = Option<Arc<Keyboard>>;
 
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     plug_in(load, true)?;

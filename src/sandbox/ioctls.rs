@@ -83,4 +83,5 @@ pub const TABLE: &[Ioctl] = &[
     tty("TCSETS", libc::TCSETS, "KQVPWR"),
     tty("TCSETS2", libc::TCSETS2, "KQVPWR"),
     tty("TIOCGPGRP", libc::TIOCGPGRP, "KQVPWR"),
+    tty("TIOCGWINSZ", libc::TIOCGWINSZ, "KQ"),
 ];

@@ -52,7 +52,7 @@ use std::{
 pub use self::rules::Thread;
 pub(crate) use self::{
     files::landlock,
-    filter::{Narrowing, has_seccomp, narrow},
+    filter::{Narrowing, has_seccomp, is_confined, narrow},
     privileges::Limits,
 };
 use crate::{child::share_heap, engine::Kind, messages::say};

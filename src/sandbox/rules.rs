@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::names::name;
+
 /// Kinds of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thread {
@@ -69,9 +71,18 @@ pub enum Arguments {
         /// What they are.
         value: u64,
     },
+    /// The argument of that number is one of these.
+    Among {
+        /// Which argument, from 0.
+        number: u8,
+        /// What it may be.
+        values: &'static [i32],
+    },
     /// The second argument is an ioctl of [`ioctls::TABLE`](super::ioctls::TABLE) that
     /// the thread may make.
     Ioctl,
+    /// It is not made: there is no such call, as far as the thread can tell (`ENOSYS`).
+    Absent,
 }
 
 /// A system call that is allowed.
@@ -88,6 +99,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// What the call is called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        name(self.call)
+    }
+
     /// Whether it is for `thread`.
     #[must_use]
     pub fn is_for(&self, thread: Thread) -> bool {
@@ -110,12 +127,26 @@ const fn only(
     Rule { call, threads, arguments: Arguments::Masked { number, mask, value }, reason }
 }
 
+const fn among(
+    call: libc::c_long,
+    threads: &'static str,
+    (number, values): (u8, &'static [i32]),
+    reason: &'static str,
+) -> Rule {
+    Rule { call, threads, arguments: Arguments::Among { number, values }, reason }
+}
+
 /// Memory that nobody executes.
 const NO_EXEC: (u8, i32, i32) = (2, libc::PROT_EXEC, 0);
 /// Whether a descriptor is open.
 const IS_OPEN: (u8, i32, i32) = (1, -1, libc::F_GETFD);
 /// A thread, not a process.
 const A_THREAD: (u8, i32, i32) = (0, libc::CLONE_THREAD, libc::CLONE_THREAD);
+
+/// Of prctl: whose name is asked for.
+const NAMES: &[i32] = &[libc::PR_GET_NAME];
+/// And who gives itself one, or gives up privileges.
+const NAMES_AND_FEWER: &[i32] = &[libc::PR_GET_NAME, libc::PR_SET_NAME, libc::PR_SET_NO_NEW_PRIVS];
 
 const ALL: &str = "KQVPWR";
 /// The supervisors.
@@ -160,7 +191,7 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_close, "KQPWR", "what it had open"),
     only(libc::SYS_fcntl, "WR", IS_OPEN, "whether what is closed is open, in debug builds"),
     // Supervisors: the end of the run, reports.
-    allow(libc::SYS_clock_nanosleep, "KQR", "waits between looks at vCPUs, and for room"),
+    allow(libc::SYS_clock_nanosleep, SUP, "waits between looks at vCPUs, and for QEMU"),
     allow(libc::SYS_gettid, DEV, "a thread's number, to interrupt it"),
     allow(libc::SYS_getpid, SUP, "names of files that are not whole yet"),
     allow(libc::SYS_tgkill, SUP, "interrupts a vCPU"),
@@ -177,16 +208,21 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_rename, SUP, "a report gets its name when it is whole"),
     allow(libc::SYS_unlink, SUP, "a report that is not whole"),
     allow(libc::SYS_getrandom, ALL, "tables of a hash; the source of random numbers"),
-    allow(libc::SYS_memfd_create, "K", "a guest started anew"),
+    allow(libc::SYS_ftruncate, "K", "a disk's changes are dropped for a guest started anew"),
     allow(libc::SYS_eventfd2, DEV, "a guest started anew; a device begins"),
-    allow(libc::SYS_socketpair, "K", "a guest started anew"),
     allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
     // Supervisors start threads.
     only(libc::SYS_clone, DEV, A_THREAD, "a thread, never a process"),
-    allow(libc::SYS_clone3, DEV, "the same, as glibc does it"),
+    Rule {
+        call: libc::SYS_clone3,
+        threads: DEV,
+        arguments: Arguments::Absent,
+        reason: "its flags are in memory, where no filter looks; glibc then takes the other",
+    },
     allow(libc::SYS_rseq, DEV, "a thread's start"),
     allow(libc::SYS_set_robust_list, DEV, "a thread's start"),
-    allow(libc::SYS_prctl, DEV, "a thread's name; no new privileges"),
+    among(libc::SYS_prctl, DEV, (0, NAMES_AND_FEWER), "a thread's name; no new privileges"),
+    among(libc::SYS_prctl, "VWR", (0, NAMES), "who broke the rules"),
     allow(libc::SYS_capset, SUP, "a thread gives up what the supervisor has"),
     // What writes the results fences itself in while another thread boots.
     allow(libc::SYS_landlock_create_ruleset, SUP, "a thread gives up files"),
@@ -203,12 +239,10 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_epoll_ctl, DEV, "a device waits for its queues"),
     allow(libc::SYS_epoll_wait, DEV, "a device waits for its queues"),
     allow(libc::SYS_epoll_pwait, DEV, "a device waits for its queues"),
-    allow(libc::SYS_flock, "K", "a disk that is written is locked"),
     // Networks. What is sent is with the calls of every thread; tap devices are files.
     allow(libc::SYS_shutdown, SUP, "the other end of a network is told to end"),
     // QEMU.
     allow(libc::SYS_recvmsg, "Q", "QEMU sets up a device that is ours, and sends its files"),
     allow(libc::SYS_kill, "Q", "ends QEMU"),
     allow(libc::SYS_wait4, "Q", "QEMU's end"),
-    allow(libc::SYS_waitid, "Q", "QEMU's end"),
 ];

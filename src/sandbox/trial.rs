@@ -13,6 +13,8 @@ pub(crate) fn write(data: &[u8]) {
     match data {
         [b'x'] => child::execute(c"/bin/true"),
         [b'o'] => drop(File::open("/etc/passwd")),
+        #[expect(clippy::panic, reason = "what becomes of it is to be seen")]
+        [b'p'] => panic!("as the guest wants it"),
         _ => {}
     }
 }

@@ -9,7 +9,7 @@ use std::{fmt::Write as _, io};
 use signal_hook::low_level::exit;
 use vmm_sys_util::signal::register_signal_handler;
 
-use super::{filter, names::name};
+use super::names::name;
 use crate::{child, console, exit::BUG};
 
 /// From now on, such a call is told of.
@@ -20,15 +20,16 @@ pub(super) fn report() -> io::Result<()> {
 extern "C" fn handle(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     console::restore_terminal();
     let number = child::refused_call(info);
+    let thread = child::ThreadName::of_this();
     let mut line = Line::default();
     // What does not fit is left out.
     let _ = writeln!(
         line,
-        "ukivm: bug, or an attack: system call {} ({number}) of a {} thread is not in the rules of \
+        "ukivm: bug, or an attack: system call {} ({number}) of thread {} is not in the rules of \
          the sandbox; please report it with the command and, if you may, the UKI; --no-sandbox \
          does without",
         name(number.into()),
-        filter::current(),
+        str::from_utf8(thread.name()).unwrap_or("?"),
     );
     rustix::io::write(io::stderr(), line.bytes()).ok();
     exit(BUG.into())

@@ -8,7 +8,7 @@ use crate::{
     messages::say,
     outcome::{End, Signal},
     timeline::Timeline,
-    verdict::{Mark, Watch},
+    verdict::Watch,
 };
 
 /// How long output may take to be written out after an interruption.
@@ -34,13 +34,8 @@ impl Session {
     /// for a slow reader, but past neither the time limit nor a signal.
     #[must_use]
     pub fn finish(self) -> Finished {
-        let at = self.limits.start.elapsed();
-        let mut text = Vec::new();
-        let see = &mut |mark: &Mark| self.shared.saw(mark);
-        self.watch().finish(at, see, &mut |line| self.write_line(line, at, &mut text));
-        self.push_text(&text);
-        self.outputs.iter().chain(&self.text).for_each(Output::complete);
-        let interrupted = self.outputs.iter().chain(&self.text).find_map(|one| self.drain(one));
+        self.stream.finish();
+        let interrupted = self.stream.outputs().find_map(|one| self.drain(one));
         self.signals.get().into_iter().for_each(|signals| signals.attend(false));
         let timeline = self.shared.lock().timeline.clone();
         let watch = std::mem::take(&mut *self.watch());

@@ -28,7 +28,7 @@ impl Session {
     pub fn listener(&self) -> Box<dyn Listener> {
         Box::new(Messages {
             shared: Arc::clone(&self.shared),
-            watch: Arc::clone(&self.watch),
+            watch: Arc::clone(&self.stream.watch),
             start: self.limits.start,
             open: BTreeMap::new(),
         })

@@ -9,30 +9,32 @@ mod finish;
 mod grace;
 mod listener;
 mod shared;
+mod stream;
 mod wait;
 
 use std::{
     fmt, io,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc::Sender,
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc::Sender},
     time::{Duration, Instant},
 };
 
 use rustix::fd::AsFd;
 
 pub use self::{finish::Finished, grace::PowerButton};
-use self::{grace::Grace, shared::Shared};
+use self::{
+    grace::Grace,
+    shared::Shared,
+    stream::{Said, Stream},
+};
 use crate::{
-    console::{ESCAPE_HINT, Output, Source, Stdin, Terminal},
+    console::{ESCAPE_HINT, Output, Size, Source, Stdin, Terminal, terminal_size},
+    devices::virtio::console::Speaker,
     messages::say,
     news::News,
     outcome::{End, Signal},
     signals::Signals,
     timeline::Timeline,
-    verdict::{Line, Mark, Watch},
+    verdict::Watch,
     vigil::Vigil,
 };
 
@@ -43,6 +45,9 @@ pub trait Input: Send + Sync {
     /// Takes as many of `bytes` as there is room for, waiting for room for at
     /// most a few milliseconds; returns how many it took.
     fn take(&self, bytes: &[u8]) -> usize;
+
+    /// The terminal has that size by now. Most consoles have no way to tell the guest.
+    fn resize(&self, _size: Size) {}
 }
 
 /// What bounds a run.
@@ -87,22 +92,32 @@ pub(crate) trait Observer: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Session {
     shared: Arc<Shared>,
-    outputs: Vec<Output>,
-    text: Option<Output>,
-    observer: Option<Arc<dyn Observer>>,
-    watch: Arc<Mutex<Watch>>,
+    stream: Arc<Stream>,
     vigil: Mutex<Vigil>,
     grace: Mutex<Grace>,
     /// Nothing is typed without.
     input: Option<Source>,
     /// The guest is watched by a policy that may end the run.
     is_watched: bool,
-    stdin: Mutex<Option<Stdin>>,
-    seen_output: AtomicBool,
+    typing: Mutex<Typing>,
     // Dropped first to last: a signal can end us again once the terminal is restored.
     terminal: Mutex<Option<Terminal>>,
     signals: OnceLock<Arc<Signals>>,
     limits: Limits,
+}
+
+/// Where what is typed goes, once there is a guest.
+#[derive(Default)]
+struct Typing {
+    stdin: Option<Stdin>,
+    /// Who is told when the terminal changes its size.
+    resized: Option<Arc<dyn Input>>,
+}
+
+impl fmt::Debug for Typing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Typing").field("stdin", &self.stdin).finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -123,8 +138,9 @@ impl Session {
         let closer = Arc::clone(&shared);
         let output = Output::start(output, move |_| closer.end(End::ConsoleClosed))?;
         let input: Source = Arc::new(input);
-        let session = Self::of(shared, limits, Watch::default());
-        Ok(Self { outputs: vec![output], input: Some(input), ..session })
+        let stream = Stream::of(shared, Watch::default(), limits.start);
+        let session = Self::of(Stream { raw: vec![output], ..stream }, limits);
+        Ok(Self { input: Some(input), ..session })
     }
 
     /// A session without input, whose console goes to `record` and is watched by
@@ -137,24 +153,21 @@ impl Session {
     ) -> io::Result<Self> {
         let Record { raw, text, news, signals, observer } = record;
         let shared = Shared::new(limits.start, timeline, news)?;
-        let session = Self::of(shared, limits, watch);
+        let stream = Stream::of(shared, watch, limits.start);
+        let session = Self::of(Stream { raw, text, observer, ..stream }, limits);
         let signals = signals.map_or_else(OnceLock::new, OnceLock::from);
-        Ok(Self { outputs: raw, text, observer, is_watched: true, signals, ..session })
+        Ok(Self { is_watched: true, signals, ..session })
     }
 
-    fn of(shared: Arc<Shared>, limits: Limits, watch: Watch) -> Self {
+    fn of(stream: Stream, limits: Limits) -> Self {
         Self {
-            shared,
-            outputs: Vec::new(),
-            text: None,
-            observer: None,
-            watch: Arc::new(Mutex::new(watch)),
+            shared: Arc::clone(&stream.shared),
+            stream: Arc::new(stream),
             vigil: Mutex::default(),
             grace: Mutex::default(),
             input: None,
             is_watched: false,
-            stdin: Mutex::new(None),
-            seen_output: AtomicBool::new(false),
+            typing: Mutex::default(),
             terminal: Mutex::new(None),
             signals: OnceLock::new(),
             limits,
@@ -164,43 +177,22 @@ impl Session {
     /// The guest wrote these bytes to its console. Blocks while the host's side
     /// is full, but returns at once when the run is over.
     pub fn output(&self, bytes: &[u8]) {
-        if !self.seen_output.swap(true, Ordering::Relaxed) {
-            self.mark(Milestone::FirstConsoleByte);
-        }
-        // Looked at here and not where it is written out, which may be later: what
-        // the guest says comes before what it does next.
-        let at = self.limits.start.elapsed();
-        if self.observer.as_ref().is_some_and(|observer| observer.console(bytes, at)) {
-            self.end(End::Decided);
-        }
-        let mut text = Vec::new();
-        let see = &mut |mark: &Mark| self.shared.saw(mark);
-        self.watch().push(bytes, at, see, &mut |line| self.write_line(line, at, &mut text));
-        self.shared.wrote();
-        for output in &self.outputs {
-            output.push(bytes);
-        }
-        self.push_text(&text);
+        self.stream.push(bytes);
+    }
+
+    /// The same for a device, which says what the guest writes to it.
+    pub fn speaker(&self) -> Box<dyn Speaker> {
+        Box::new(Said(Arc::clone(&self.stream)))
+    }
+
+    /// How large the terminal is, where the console is one.
+    #[must_use]
+    pub fn terminal_size(&self) -> Option<Size> {
+        self.limits.interactive.then(terminal_size).flatten()
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A line as it stands in the record, if there is one.
-    fn write_line(&self, line: &Line<'_>, at: Duration, text: &mut Vec<u8>) {
-        if self.text.is_some() {
-            let fresh = line.text.get(line.fresh..).unwrap_or_default();
-            let shown = String::from_utf8_lossy(fresh);
-            text.extend_from_slice(format!("[{:12.6}] {shown}\n", at.as_secs_f64()).as_bytes());
-        }
-    }
-
-    fn push_text(&self, text: &[u8]) {
-        match &self.text {
-            Some(output) if !text.is_empty() => output.push(text),
-            _ => {}
-        }
+        self.stream.watch()
     }
 
     /// Notes the time of a milestone; only the first of each counts.
@@ -210,7 +202,7 @@ impl Session {
 
     /// The guest wrote `value` to the milestone port.
     pub fn mark_guest(&self, value: u8) {
-        if let Some(observer) = &self.observer {
+        if let Some(observer) = &self.stream.observer {
             observer.milestone(value, self.limits.start.elapsed());
         }
         self.shared.mark_guest(value);
@@ -231,7 +223,7 @@ impl Session {
     }
 
     fn release(&self) {
-        self.outputs.iter().chain(&self.text).for_each(Output::release);
+        self.stream.release();
     }
 
     /// Whether the run is over.
@@ -254,17 +246,34 @@ impl Session {
             self.signals.set(Arc::new(Signals::catch()?)).ok();
         }
         self.signals.get().into_iter().for_each(|signals| signals.attend(true));
+        let mut typing = self.typing();
         if self.limits.interactive {
             say(ESCAPE_HINT);
             let terminal = Terminal::raw()?;
             *self.terminal.lock().unwrap_or_else(PoisonError::into_inner) = Some(terminal);
+            self.signals.get().map_or(Ok(()), |signals| signals.catch_resizing())?;
+            typing.resized = Some(Arc::clone(&input));
         }
         let Some(source) = &self.input else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
         let quit = move || shared.end(End::Interrupted { signal: Signal::Int });
-        let stdin = Stdin::start(Arc::clone(source), input, self.limits.interactive, quit)?;
-        *self.stdin.lock().unwrap_or_else(PoisonError::into_inner) = Some(stdin);
+        typing.stdin =
+            Some(Stdin::start(Arc::clone(source), input, self.limits.interactive, quit)?);
         Ok(())
+    }
+
+    /// Tells the guest of the terminal's size, if that has changed.
+    fn look_at_size(&self) {
+        if self.signals.get().is_some_and(|signals| signals.resized())
+            && let Some(input) = &self.typing().resized
+            && let Some(size) = self.terminal_size()
+        {
+            input.resize(size);
+        }
+    }
+
+    fn typing(&self) -> MutexGuard<'_, Typing> {
+        self.typing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn signal(&self) -> Option<Signal> {

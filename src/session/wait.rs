@@ -74,6 +74,7 @@ impl Session {
                 self.signalled(signal);
                 continue;
             }
+            self.look_at_size();
             if self.glance_due().is_some_and(|at| at <= Instant::now()) {
                 glance();
             }

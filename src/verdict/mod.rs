@@ -10,7 +10,7 @@
 //! There is no clock here: times are passed in, counted from the start of `main`.
 
 mod conclusion;
-mod consoles;
+pub(crate) mod consoles;
 mod expression;
 pub mod formats;
 mod limits;

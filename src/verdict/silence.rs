@@ -25,6 +25,8 @@ pub struct Hang<'a> {
     pub symbols: Option<(&'a SystemMap, Slide)>,
     /// Its command line.
     pub cmdline: &'a [u8],
+    /// Whether it has a virtio console beside the serial port.
+    pub has_hvc0: bool,
     /// How its kernel was configured, where that is known and matters.
     pub config: Option<&'a Config>,
     /// How many bytes it wrote to the console.
@@ -139,6 +141,7 @@ mod tests {
         last_write: None,
         symbols: None,
         cmdline: b"console=ttyS0",
+        has_hvc0: false,
         config: None,
         bytes: 1,
         last_line: None,

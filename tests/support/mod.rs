@@ -54,7 +54,7 @@ impl Scratch {
 
     /// `ukivm` with `arguments`, run in this folder without standard input.
     pub(crate) fn ukivm<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_ukivm"))
+        let output = Command::new(program())
             .args(arguments)
             .current_dir(self.path())
             .env("XDG_CACHE_HOME", self.path().join("cache"))
@@ -63,6 +63,11 @@ impl Scratch {
             .expect("ukivm starts");
         Ran::from(output)
     }
+}
+
+/// The program; another build of it where `UKIVM_PROGRAM` names one.
+fn program() -> PathBuf {
+    env::var_os("UKIVM_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_ukivm").into(), PathBuf::from)
 }
 
 /// How a run of the program went.

@@ -6,6 +6,8 @@
 //! is, since a guest that boots otherwise than it would is worth less than a slow one.
 
 mod follow;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod model;
 mod packed;
 mod record;
 mod unpack;

@@ -12,6 +12,7 @@
 
 mod bzimage;
 pub mod cpio;
+pub mod fuzz;
 mod image;
 #[cfg(test)]
 pub(crate) mod pack;

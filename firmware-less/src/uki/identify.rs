@@ -17,10 +17,6 @@ use crate::{
 /// The sections whose presence makes a PE file without `.linux` an addon.
 /// systemd `src/boot/stub.c`, `load_addons`.
 const OF_ADDONS: [Name; 5] = [Name::Cmdline, Name::Dtb, Name::DtbAuto, Name::Initrd, Name::Ucode];
-/// Sections that only lanzaboote's thin images have: its hashes of the kernel
-/// and initrd files, which the file itself names by path.
-/// nix-community/lanzaboote `rust/tool/shared/src/pe.rs`.
-const OF_THIN_IMAGES: [RawName; 2] = [RawName(*b".linuxh\0"), RawName(*b".initrdh")];
 /// How much of `.sdmagic` is looked at: `#### LoaderInfo: systemd-stub 257 ####`.
 const SDMAGIC_MAX: u64 = 128;
 
@@ -113,7 +109,7 @@ impl WrongFile {
         sections: &[Section],
     ) -> io::Result<Option<Self>> {
         let mut names = sections.iter().map(|section| section.raw_name);
-        if let Some(section) = names.find(|name| OF_THIN_IMAGES.contains(name)) {
+        if let Some(section) = names.find(|name| is_of_thin_images(*name)) {
             return Ok(Some(Self::Thin { section }));
         }
         let has = |name| sections.iter().any(|section| section.is(name));
@@ -133,6 +129,13 @@ impl WrongFile {
             })
         })
     }
+}
+
+/// Whether only lanzaboote's thin images have a section of that name: its hashes of the kernel
+/// and initrd files, which the file itself names by path.
+/// nix-community/lanzaboote `rust/tool/shared/src/pe.rs`.
+fn is_of_thin_images(name: RawName) -> bool {
+    matches!(&name.0, b".linuxh\0" | b".initrdh")
 }
 
 /// Whether `.sdmagic` says so. The section may lie anywhere, this early.

@@ -73,9 +73,11 @@ impl Uki {
         let absent = reading.rules().payload.absent;
         strict::check(&headers, reading.rules())?;
         let uki = Self { reading, profiles: Division::of(&headers.sections), headers };
-        let mut kernels = uki.sections().iter().filter(|section| section.is(Name::Linux));
         let counts = |section: &Section| absent != Absent::Empty || section.is_set();
-        if kernels.any(counts) { Ok(uki) } else { Err(Error::EmptyLinux) }
+        let mut kernels = uki.whole().known().filter(|section| section.is(Name::Linux));
+        let has_kernel = kernels.any(counts);
+        drop(kernels);
+        if has_kernel { Ok(uki) } else { Err(Error::EmptyLinux) }
     }
 
     /// Whose reading of it applies.
@@ -100,6 +102,10 @@ impl Uki {
     #[must_use]
     pub fn base(&self) -> Sections<'_> {
         self.profiles.base(self.sections())
+    }
+
+    fn whole(&self) -> Sections<'_> {
+        self.profiles.whole(self.sections())
     }
 
     /// The number of profiles; 0 for most UKIs.

@@ -7,24 +7,29 @@ use super::{
 
 /// Consecutive entries of the section table: the base's, or one profile's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sections<'a>(&'a [Section]);
+pub struct Sections<'a> {
+    all: &'a [Section],
+    /// Those of them that have a known name.
+    known: &'a [Section],
+}
 
 impl<'a> Sections<'a> {
-    /// The entries of `table` from `start` up to `end`, or to the last one.
-    pub(super) fn between(table: &'a [Section], start: usize, end: Option<usize>) -> Self {
-        Self(table.get(start..end.unwrap_or(table.len())).unwrap_or_default())
-    }
-
     /// The entries, in the order of the table.
     #[must_use]
     pub fn iter(self) -> impl DoubleEndedIterator<Item = &'a Section> {
-        self.0.iter()
+        self.all.iter()
+    }
+
+    /// The entries with a name that means something, in the order of the table.
+    #[must_use]
+    pub fn known(self) -> impl DoubleEndedIterator<Item = &'a Section> {
+        self.known.iter()
     }
 
     /// The first entry of that name, which may be empty.
     #[must_use]
     pub fn entry(self, name: Name) -> Option<Section> {
-        self.0.iter().find(|section| section.is(name)).copied()
+        self.known.iter().find(|section| section.is(name)).copied()
     }
 }
 
@@ -33,16 +38,33 @@ impl<'a> Sections<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Division {
     /// Ascending.
-    starts: Vec<usize>,
+    starts: Vec<Start>,
+    /// The sections with a known name: few, where those without may be thousands.
+    known: Vec<Section>,
+}
+
+/// Where a profile begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Start {
+    /// In the table.
+    all: usize,
+    /// Among the sections with a known name.
+    known: usize,
 }
 
 impl Division {
     /// How `table` is divided, whatever else is the matter with it.
     #[must_use]
     pub fn of(table: &[Section]) -> Self {
-        let profiles = table.iter().enumerate();
-        let profiles = profiles.filter(|(_, section)| section.is(Name::Profile));
-        Self { starts: profiles.map(|(place, _)| place).collect() }
+        let mut division = Self { starts: Vec::new(), known: Vec::new() };
+        for (all, section) in table.iter().enumerate() {
+            let Some(name) = section.name else { continue };
+            if name == Name::Profile {
+                division.starts.push(Start { all, known: division.known.len() });
+            }
+            division.known.push(*section);
+        }
+        division
     }
 
     /// The number of profiles; 0 for most UKIs.
@@ -53,19 +75,38 @@ impl Division {
 
     /// The entries of `table` before the first `.profile`.
     #[must_use]
-    pub fn base<'a>(&self, table: &'a [Section]) -> Sections<'a> {
-        Sections::between(table, 0, self.starts.first().copied())
+    pub fn base<'a>(&'a self, table: &'a [Section]) -> Sections<'a> {
+        self.between(table, Start { all: 0, known: 0 }, self.starts.first())
+    }
+
+    /// Every entry of `table`.
+    pub(super) fn whole<'a>(&'a self, table: &'a [Section]) -> Sections<'a> {
+        Sections { all: table, known: &self.known }
+    }
+
+    /// The entries of `table` from `start` up to `end`, or to the last one.
+    fn between<'a>(
+        &'a self,
+        table: &'a [Section],
+        start: Start,
+        end: Option<&Start>,
+    ) -> Sections<'a> {
+        let end = end.copied().unwrap_or(Start { all: table.len(), known: self.known.len() });
+        Sections {
+            all: table.get(start.all..end.all).unwrap_or_default(),
+            known: self.known.get(start.known..end.known).unwrap_or_default(),
+        }
     }
 
     /// The base merged with the profile of that number, counted from 0. Profile 0
     /// of a table without profiles is its base. `src/boot/pe.c`,
     /// `pe_locate_profile_sections`.
     #[must_use]
-    pub fn profile<'a>(&self, table: &'a [Section], number: usize) -> Option<Profile<'a>> {
+    pub fn profile<'a>(&'a self, table: &'a [Section], number: usize) -> Option<Profile<'a>> {
         let own = match self.starts.get(number) {
             Some(&start) => {
-                let end = number.checked_add(1).and_then(|next| self.starts.get(next)).copied();
-                Sections::between(table, start, end)
+                let end = number.checked_add(1).and_then(|next| self.starts.get(next));
+                self.between(table, start, end)
             }
             None if number == 0 => Sections::default(),
             None => return None,

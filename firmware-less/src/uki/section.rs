@@ -136,16 +136,18 @@ impl RawName {
     #[must_use]
     pub fn known(self) -> Option<Name> {
         let number = self.until_nul_as_number();
-        let place = NAMES_AS_NUMBERS.iter().position(|&known| known == number)?;
-        Name::ALL.get(place).copied()
+        let (known, name) = *NAMES_BY_SLOT.get(slot(number))?;
+        if known == number { name } else { None }
     }
 
     /// The bytes before the first NUL, as one number: there are files with tens
     /// of thousands of sections.
     fn until_nul_as_number(self) -> u64 {
-        let mut bytes = self.0;
-        bytes.iter_mut().skip_while(|byte| **byte != 0).for_each(|byte| *byte = 0);
-        u64::from_le_bytes(bytes)
+        let number = u64::from_le_bytes(self.0);
+        // The top bit of the first byte that is zero; of later ones it may be wrong.
+        let zeros = number.wrapping_sub(EACH_BYTE) & !number & (EACH_BYTE << 7);
+        let first = zeros & zeros.wrapping_neg();
+        number & (first >> 7).wrapping_sub(1)
     }
 
     /// The bytes before the first NUL.
@@ -186,16 +188,33 @@ const fn padded(name: Name) -> [u8; 8] {
     raw
 }
 
-/// [`Name::ALL`], as [`RawName::until_nul_as_number`] has them.
-const NAMES_AS_NUMBERS: [u64; Name::ALL.len()] = {
-    let mut numbers = [0; Name::ALL.len()];
+/// One in each byte.
+const EACH_BYTE: u64 = u64::from_le_bytes([1; 8]);
+
+/// [`Name::ALL`], each in the [`slot`] of its number, as
+/// [`RawName::until_nul_as_number`] has it.
+const NAMES_BY_SLOT: [(u64, Option<Name>); SLOTS] = {
+    let mut slots = [(0, None); SLOTS];
     let mut at = 0;
-    while at < numbers.len() {
-        numbers[at] = u64::from_le_bytes(padded(Name::ALL[at]));
+    while at < Name::ALL.len() {
+        let number = u64::from_le_bytes(padded(Name::ALL[at]));
+        let free = &mut slots[slot(number)];
+        assert!(free.1.is_none(), "two names share a slot: SPREAD has to be another number");
+        *free = (number, Some(Name::ALL[at]));
         at += 1;
     }
-    numbers
+    slots
 };
+
+const SLOTS: usize = 1 << SLOT_BITS;
+const SLOT_BITS: u32 = 5;
+/// Found by trying, so that no two names share a slot.
+const SPREAD: u64 = 0x8853_4206_fc4a_447f;
+
+/// Where a name's number is looked for, and nowhere else.
+const fn slot(number: u64) -> usize {
+    (number.wrapping_mul(SPREAD) >> (u64::BITS - SLOT_BITS)) as usize
+}
 
 /// A section, with the fields of its table entry as they are in the file.
 ///

@@ -5,6 +5,8 @@
 //! kexec-tools' loaders) read differently is refused; what ukify, objcopy and
 //! signing tools write is accepted.
 
+use std::mem;
+
 use goblin::pe::subsystem::IMAGE_SUBSYSTEM_EFI_APPLICATION;
 
 use super::{
@@ -194,8 +196,14 @@ struct Extent {
 }
 
 /// The lowest two of `extents` that share an address. Empty ones share none.
-fn first_overlap(extents: impl Iterator<Item = Extent>) -> Option<(Extent, Extent)> {
-    let mut extents: Vec<_> = extents.filter(|extent| extent.start < extent.end).collect();
+fn first_overlap(extents: impl Iterator<Item = Extent> + Clone) -> Option<(Extent, Extent)> {
+    let extents = extents.filter(|extent| extent.start < extent.end);
+    // Nearly every file has them one after the other, and then nothing is to be sorted.
+    let mut end = 0;
+    if extents.clone().all(|extent| extent.start >= mem::replace(&mut end, extent.end)) {
+        return None;
+    }
+    let mut extents: Vec<_> = extents.collect();
     extents.sort_by_key(|extent| extent.start);
     let pairs = extents.iter().zip(extents.iter().skip(1));
     pairs.into_iter().find(|(low, high)| high.start < low.end).map(|(low, high)| (*low, *high))

@@ -219,6 +219,7 @@ impl One {
             watch: &watch,
             restarts,
             cmdline: &job.handed.cmdline,
+            has_hvc0: job.has_hvc0,
             symbols,
             config: config.as_ref(),
         };

@@ -101,8 +101,8 @@ impl Common {
         *self = Self::new(self.offered, &sizes, self.vectors);
     }
 
-    /// All registers as they read now.
-    pub(super) fn image(&self) -> [u8; LEN] {
+    /// All registers as they read now, the device's configuration being that old.
+    pub(super) fn image(&self, generation: u8) -> [u8; LEN] {
         let queue = self.queues.get(usize::from(self.queue_select)).copied();
         let exists = queue.is_some();
         let queue = queue.unwrap_or_else(|| Setup::new(0));
@@ -119,7 +119,7 @@ impl Common {
         put(12, &half(self.agreed, self.driver_feature_select).to_le_bytes());
         put(16, &self.config_vector.to_le_bytes());
         put(18, &count.to_le_bytes());
-        put(20, &[self.status]);
+        put(20, &[self.status, generation]);
         put(22, &self.queue_select.to_le_bytes());
         put(24, &queue.size.to_le_bytes());
         put(26, &queue.vector.to_le_bytes());

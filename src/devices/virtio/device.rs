@@ -26,7 +26,8 @@ pub trait Device: Send {
     /// entries, and not use a queue at all ([`super::Queue::is_used`]).
     fn queue_sizes(&self) -> &[u16];
 
-    /// Its configuration, as the guest reads it. Virtio 1.2, 2.5.
+    /// Its configuration, as the guest reads it at first: [`Driver::reconfigure`] changes it.
+    /// Virtio 1.2, 2.5.
     fn config(&self) -> &[u8] {
         &[]
     }

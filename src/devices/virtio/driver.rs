@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use vmm_sys_util::{
@@ -14,7 +15,10 @@ use vmm_sys_util::{
     eventfd::EventFd,
 };
 
-use super::queue::{Broken, Chain, Queue};
+use super::{
+    queue::{Broken, Chain, Queue},
+    settings::Changer,
+};
 use crate::engine::kvm::GuestMemory;
 
 /// A driver that is ready, for the time until it resets the device.
@@ -29,6 +33,7 @@ pub struct Driver {
     stop: EventFd,
     stopping: Arc<AtomicBool>,
     watched: Epoll,
+    changer: Changer,
 }
 
 /// What [`Driver::wait`] waited for.
@@ -47,13 +52,13 @@ const EVENTS: usize = 8;
 
 impl Driver {
     pub(super) fn new(
-        memory: GuestMemory,
-        features: u64,
+        (memory, features): (GuestMemory, u64),
         queues: Vec<Queue>,
         stop: EventFd,
+        changer: Changer,
     ) -> io::Result<Self> {
         let (stopping, watched) = (Arc::default(), Epoll::new()?);
-        let driver = Self { memory, features, queues, stop, stopping, watched };
+        let driver = Self { memory, features, queues, stop, stopping, watched, changer };
         driver.add(&driver.stop, STOP)?;
         for queue in driver.queues.iter().filter(|queue| queue.is_used()) {
             driver.watch(&queue.bell)?;
@@ -73,6 +78,11 @@ impl Driver {
         self.watched.ctl(ControlOperation::Delete, file.as_raw_fd(), nothing)
     }
 
+    /// Replaces the device's configuration from its first byte on, and tells the guest.
+    pub fn reconfigure(&self, bytes: &[u8]) {
+        self.changer.change(bytes);
+    }
+
     /// From now on [`Driver::wait`] waits for `file` to be as `new` says, and not any more for
     /// what it waited for before, `old`; either may be empty.
     pub fn watch_for(&self, file: &dyn AsRawFd, old: EventSet, new: EventSet) -> io::Result<()> {
@@ -88,9 +98,18 @@ impl Driver {
     /// Waits for a bell, for a file that is watched, or for the end.
     #[must_use]
     pub fn wait(&self) -> Ready {
+        self.wait_up_to(None)
+    }
+
+    /// The same, but no longer than `limit` if there is one.
+    #[must_use]
+    pub fn wait_up_to(&self, limit: Option<Duration>) -> Ready {
         let mut events = [EpollEvent::default(); EVENTS];
+        // Rounded up: who waits for a moment to come does not come back before it.
+        let limit = limit.map(|limit| limit.as_micros().div_ceil(1000));
+        let limit = limit.map_or(-1, |limit| i32::try_from(limit).unwrap_or(i32::MAX));
         // An interrupted wait is only a short one.
-        let count = self.watched.wait(-1, &mut events).unwrap_or(0);
+        let count = self.watched.wait(limit, &mut events).unwrap_or(0);
         if events.iter().take(count).any(|event| event.data() == STOP) {
             return Ready::Stop;
         }

@@ -13,11 +13,15 @@
 
 pub mod block;
 mod common;
+pub mod console;
 mod device;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 pub mod net;
 mod queue;
 mod random;
+mod settings;
 mod transport;
 mod vhost_user;
 pub mod vsock;

@@ -55,7 +55,7 @@ pub struct Queue {
 }
 
 /// A request: buffers in guest memory, in order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chain<'q> {
     head: u16,
     memory: &'q GuestMemory,

@@ -16,6 +16,7 @@ use super::{
     Device, Driver,
     common::{self, Asked, Common, NO_VECTOR, status},
     queue::{ISR_CONFIG, ISR_QUEUE, Interrupt, Queue},
+    settings::{Changer, Settings},
     worker::{Alarm, Worker},
 };
 use crate::{
@@ -80,7 +81,7 @@ pub(in crate::devices) struct Transport {
     isr: Arc<AtomicU8>,
     needs_reset: Arc<AtomicBool>,
     device: State,
-    device_config: Vec<u8>,
+    settings: Arc<Settings>,
     bells: Vec<EventFd>,
     /// Where the bells hang.
     bells_at: Option<u64>,
@@ -121,7 +122,7 @@ impl Transport {
         let offered = device.features() | VERSION_1 | INDIRECT_DESC | EVENT_IDX;
         let common = Common::new(offered, sizes, vectors.into());
         let bells = sizes.iter().map(|_| interrupt_line()).collect::<io::Result<_>>()?;
-        let device_config = device.config().to_vec();
+        let settings = Arc::new(Settings::new(device.config()));
         let (config, msix_at, window_at) = config_space(device.as_ref(), &msix);
         Ok(Self {
             config,
@@ -132,7 +133,7 @@ impl Transport {
             isr: Arc::default(),
             needs_reset: Arc::default(),
             device: State::Idle(device),
-            device_config,
+            settings,
             bells,
             bells_at: None,
             memory,
@@ -185,12 +186,13 @@ impl Transport {
                 if self.needs_reset.load(Ordering::SeqCst) {
                     self.common.status |= status::NEEDS_RESET;
                 }
-                fill(data, self.common.image().get(at..).unwrap_or_default());
+                let image = self.common.image(self.settings.generation());
+                fill(data, image.get(at..).unwrap_or_default());
             }
             part::ISR => {
                 fill(data, &[if at == 0 { self.isr.swap(0, Ordering::SeqCst) } else { 0 }]);
             }
-            part::CONFIG => fill(data, self.device_config.get(at..).unwrap_or_default()),
+            part::CONFIG => self.settings.read(at, |bytes| fill(data, bytes)),
             part::TABLE => self.msix.read_table(at, data),
             part::PENDING => self.msix.read_pending(at, data),
             _ => data.fill(0),
@@ -252,7 +254,9 @@ impl Transport {
         });
         let queues = queues.collect::<Option<_>>()?;
         let stop = interrupt_line().ok()?;
-        Driver::new(self.memory.clone(), self.common.agreed, queues, stop).ok()
+        let interrupt = self.interrupt(self.common.config_vector, ISR_CONFIG)?;
+        let changer = Changer { settings: Arc::clone(&self.settings), interrupt };
+        Driver::new((self.memory.clone(), self.common.agreed), queues, stop, changer).ok()
     }
 
     /// How a driver that chose `vector` is told of what `bit` stands for. Nothing where the

@@ -32,7 +32,7 @@ use crate::{
     devices::{
         Devices,
         pci::{Bus, Wiring},
-        virtio::Device,
+        virtio::{Device, console::Keyboard},
     },
     engine::Kind,
     outcome::{CrashReport, End, Exits, Outcome},
@@ -50,6 +50,8 @@ pub struct LoadedVm<'m> {
     vm: Vm<'m>,
     plan: &'m BootPlan,
     bus: Option<Bus>,
+    /// Where it is typed at, if not at the serial port.
+    keyboard: Option<Arc<Keyboard>>,
 }
 
 impl<'m> Vm<'m> {
@@ -65,7 +67,7 @@ impl<'m> Vm<'m> {
             first.set_registers(state)?;
             first.set_local_apic(&state.local_apic)?;
         }
-        Ok(LoadedVm { vm: self, plan, bus: None })
+        Ok(LoadedVm { vm: self, plan, bus: None, keyboard: None })
     }
 }
 
@@ -80,6 +82,12 @@ impl LoadedVm<'_> {
         Ok(self)
     }
 
+    /// What is typed goes to `keyboard`, or where there is none, to the serial port.
+    #[must_use]
+    pub fn typed_at(self, keyboard: Option<Arc<Keyboard>>) -> Self {
+        Self { keyboard, ..self }
+    }
+
     /// Gives `see` the bytes of guest memory at `range`, in order.
     pub fn read_memory(&self, range: GuestRange, see: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         self.vm.memory.read_memory(range, see)
@@ -88,10 +96,13 @@ impl LoadedVm<'_> {
     /// Runs the guest until the session is over.
     pub fn run(self, session: &Session, sandbox: &Sandbox) -> Result<Outcome, Error> {
         register_signal_handler(SIGRTMIN(), do_nothing).map_err(Error::SignalHandler)?;
-        let Self { vm, plan, bus } = self;
+        let Self { vm, plan, bus, keyboard } = self;
         let kind = if bus.is_some() { Thread::Devices } else { Thread::Vcpu };
         let devices = Devices::new(vm.serial_interrupt).with_bus(bus);
-        session.attach_input(devices.serial());
+        session.attach_input(match keyboard {
+            Some(keyboard) => keyboard,
+            None => devices.serial(),
+        });
         if let Some(line) = vm.power_button {
             session.attach_power_button(Arc::new(Button(line)));
         }

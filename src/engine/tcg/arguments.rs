@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use firmware_less::machine::{Machine, port};
 
-use super::count;
+use super::{count, devices};
 
 /// The numbers of the files that QEMU inherits.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Numbers {
     pub(super) qmp: RawFd,
     pub(super) exit: RawFd,
     pub(super) milestone: RawFd,
+    /// The serial port, where standard input and output are another console's.
+    pub(super) serial: Option<RawFd>,
     /// Those of a counted run.
     pub(super) counting: Option<CountingNumbers>,
 }
@@ -67,7 +69,11 @@ pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<S
         add("-chardev", format!("socket,id={id},fd={number}"));
     }
     // Standard input and output. ^C and the like are the guest's.
-    add("-chardev", "stdio,id=serial,signal=off".to_owned());
+    let console = if numbers.serial.is_some() { devices::CONSOLE } else { "serial" };
+    add("-chardev", format!("stdio,id={console},signal=off"));
+    if let Some(serial) = numbers.serial {
+        add("-chardev", format!("file,id=serial,path={}", file(serial)));
+    }
     add("-mon", "chardev=qmp,mode=control".to_owned());
     add("-serial", "chardev:serial".to_owned());
     for (id, port) in [("exit", port::EXIT), ("milestone", port::MILESTONE)] {
@@ -141,8 +147,16 @@ const MACHINE: [&str; 12] = [
 mod tests {
     use super::*;
 
-    const NUMBERS: Numbers =
-        Numbers { ram: 3, rom: 4, log: 5, qmp: 6, exit: 7, milestone: 8, counting: None };
+    const NUMBERS: Numbers = Numbers {
+        ram: 3,
+        rom: 4,
+        log: 5,
+        qmp: 6,
+        exit: 7,
+        milestone: 8,
+        serial: None,
+        counting: None,
+    };
 
     #[test]
     fn qemu_gets_these_arguments() {
@@ -185,6 +199,15 @@ mod tests {
         let machine = Machine::new(1 << 30, 1).unwrap();
         let arguments = arguments(&machine, "max", Numbers { counting, ..NUMBERS }).join(" ");
         assert!(arguments.contains("-chardev socket,id=stub,fd=11 -gdb chardev:stub "));
+    }
+
+    #[test]
+    fn with_another_console_the_serial_port_has_a_file_of_its_own() {
+        let machine = Machine::new(1 << 30, 1).unwrap();
+        let arguments = arguments(&machine, "max", Numbers { serial: Some(9), ..NUMBERS });
+        let wanted = " -chardev stdio,id=hvc0,signal=off \
+                      -chardev file,id=serial,path=/proc/self/fd/9 ";
+        assert!(arguments.join(" ").contains(wanted), "{arguments:?}");
     }
 
     #[test]

@@ -33,7 +33,11 @@ pub(super) struct Channels {
     /// guest then waits, and Linux waits 10 ms for a byte before it writes the
     /// next one over it.
     pub(super) serial: PipeReader,
-    /// What it is to read there.
+    /// What it writes to its other console, if it has one. A pipe that holds much: what finds no
+    /// room QEMU drops, since Linux waits with a lock held (hw/char/virtio-console.c,
+    /// `flush_buf`).
+    pub(super) console: Option<PipeReader>,
+    /// What it is to read, there if it has one, or else at the serial port.
     pub(super) input: UnixStream,
     /// What the guest writes to the exit port.
     pub(super) exit: UnixStream,
@@ -105,7 +109,7 @@ impl Channels {
         let (counting, counting_numbers) = counting(count, &mut give)?.unzip();
         if counting.is_some() {
             // Whatever does not fit at once is counted wrong.
-            rustix::pipe::fcntl_setpipe_size(&serial, COUNTED_PIPE).ok();
+            rustix::pipe::fcntl_setpipe_size(&serial, LARGE_PIPE).ok();
         }
         let numbers = Numbers {
             ram: give(made("QEMU's guest RAM", memory.file().try_clone())?.into()),
@@ -114,13 +118,26 @@ impl Channels {
             qmp: give(their_qmp.into()),
             exit: give(their_exit.into()),
             milestone: give(their_milestone.into()),
+            serial: None,
             counting: counting_numbers,
         };
         let error = made("QEMU's error output", said.handle())?.into();
         let standard = Standard { input: their_input.into(), output: their_serial.into(), error };
-        let channels = Self { qmp, serial, input, exit, milestone, log, said, counting };
+        let console = None;
+        let channels = Self { qmp, serial, console, input, exit, milestone, log, said, counting };
         let devices = Vec::new();
         Ok((channels, QemuEnds { numbers, files, standard, devices }))
+    }
+
+    /// Gives the guest a console beside the serial port: what is typed is for that one then.
+    pub(super) fn add_console(&mut self, ends: &mut QemuEnds) -> Result<(), Error> {
+        let (console, theirs) = made("a pipe for a console", io::pipe())?;
+        rustix::pipe::fcntl_setpipe_size(&console, LARGE_PIPE).ok();
+        let serial = std::mem::replace(&mut ends.standard.output, theirs.into());
+        ends.numbers.serial = Some(serial.as_raw_fd());
+        ends.files.push(serial);
+        self.console = Some(console);
+        Ok(())
     }
 
     /// The replay log of a counted run whose QEMU has ended; empty if it was none.
@@ -155,7 +172,7 @@ impl PowerButton for Button {
 }
 
 /// As much as anybody may ask for, unless root says otherwise.
-const COUNTED_PIPE: usize = 1 << 20;
+const LARGE_PIPE: usize = 1 << 20;
 
 fn counting(
     count: Count,

@@ -47,6 +47,10 @@ pub(super) fn arguments(
                 add("-object", "rng-builtin,id=random".to_owned());
                 add("-device", format!("virtio-rng-pci,{place},rng=random"));
             }
+            Kind::Console => {
+                add("-device", format!("virtio-serial-pci,{place},max_ports=1"));
+                add("-device", format!("virtconsole,chardev={CONSOLE}"));
+            }
             Kind::Network => {
                 let Some((id, network)) = networks.next() else { continue };
                 let (file, mtu) = network.file()?;
@@ -69,11 +73,13 @@ pub(super) fn arguments(
                     format!("vhost-user-vsock-pci,{place},chardev=vsock,vectors=4,queue_reset=off"),
                 );
             }
-            Kind::Console => {}
         }
     }
     Ok((arguments, files))
 }
+
+/// What the console is connected to: QEMU's name for it.
+pub(super) const CONSOLE: &str = "hvc0";
 
 /// What the card that the KVM engine has offers, and no more.
 const CARD: &str = "rx_queue_size=256,tx_queue_size=256,ctrl_vq=off,ctrl_rx=off,ctrl_rx_extra=off,\

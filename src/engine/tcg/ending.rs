@@ -19,11 +19,22 @@ pub(super) fn end(seen: &Seen, status: io::Result<ExitStatus>, said: &str) -> En
             // With a message it is QEMU's own failure, which has status 1.
             Some(value) if value == SLEEP_CONTROL_S5 || said.is_empty() => return slept(value),
             _ if said.is_empty() => format!("QEMU ended with {status} and said nothing"),
-            _ => format!("QEMU ended with {status}: {said}"),
+            _ => format!("QEMU ended with {status}: {said}{}", hint(said)),
         },
         Err(error) => format!("QEMU ended in an unknown way ({error}): {said}"),
     };
     End::EngineFailure { reason }
+}
+
+/// How to go on with a QEMU that can't confine itself.
+fn hint(said: &str) -> &'static str {
+    // system/vl.c: built without; system/qemu-seccomp.c: the host's kernel has none.
+    let lacks = ["-sandbox support is not enabled", "failed to install seccomp"];
+    if lacks.iter().any(|lack| said.contains(lack)) {
+        "; another QEMU can (UKIVM_QEMU), --no-sandbox does without"
+    } else {
+        ""
+    }
 }
 
 /// How a run ended whose guest wrote `value` to its sleep control register.

@@ -50,7 +50,7 @@ pub(crate) use self::arguments::EVENTS;
 use self::{
     channels::{Channels, Count, QemuEnds},
     crash::Named,
-    serial::SerialInput,
+    serial::{ConsoleInput, SerialInput},
     watch::{Seen, Watch},
 };
 pub use self::{
@@ -219,7 +219,10 @@ impl LoadedVm {
         (attached, sandbox): (&Attached, &Sandbox),
     ) -> Result<Outcome, Error> {
         let failed = |source| Error::Channel { what: "a file for a device", source };
-        let (channels, mut ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
+        let (mut channels, mut ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
+        if self.machine.has_console() {
+            channels.add_console(&mut ends)?;
+        }
         let (vsock, their_vsock) = self.vsock(session).map_err(failed)?.unzip();
         let devices = devices::arguments(self.machine.slots(), attached, their_vsock);
         let (arguments, files) = devices.map_err(failed)?;
@@ -310,6 +313,8 @@ impl LoadedVm {
     ) -> Result<Seen, Error> {
         let QemuEnds { numbers, files, standard, devices } = ends;
         let input = channels.serial_input()?;
+        let keyboard = channels.console.is_some().then(|| channels.serial_input()).transpose()?;
+        let keyboard = keyboard.map(|input| Arc::new(ConsoleInput::new(input)));
         let (over, end) = channels::over()?;
         let button = self.machine.has_power_button().then(|| channels.power_button());
         let button = button.transpose()?;
@@ -327,11 +332,11 @@ impl LoadedVm {
             // Both are dropped by a panic too: then every thread here can end.
             let mut child = start().map_err(failed)?;
             let _presence = Presence(session);
-            if numbers.counting.is_none() {
-                session.attach_input(Arc::new(SerialInput(input)));
-            } else {
-                session.attach_input(Arc::new(NoInput));
-            }
+            session.attach_input(match &keyboard {
+                Some(keyboard) => Arc::clone(keyboard) as Arc<dyn Input>,
+                None if numbers.counting.is_some() => Arc::new(NoInput),
+                None => Arc::new(SerialInput(input)),
+            });
             if let Some(button) = button {
                 session.attach_power_button(Arc::new(button));
             }
@@ -341,10 +346,19 @@ impl LoadedVm {
                 session.wait();
                 drop(end);
             });
-            let console = scope.spawn(|| serial::pump(&channels.serial, see));
+            let serial = scope.spawn(|| serial::pump(&channels.serial, see));
+            let console = channels.console.as_ref().zip(keyboard);
+            let console = console.map(|(console, keyboard)| {
+                let mut see = move |bytes: &[u8]| {
+                    keyboard.spoke();
+                    session.output(bytes);
+                };
+                scope.spawn(move || serial::pump(console, &mut see))
+            });
             let seen = Watch::new(session, channels, &mut child, over, self.machine.cpus()).run();
             // The run is over when its last output has been passed on.
-            console.join().ok();
+            serial.join().ok();
+            console.map(|console| console.join().ok());
             session.end(ending::end(&seen, child.wait(), &channels.said.tail()));
             Ok(seen)
         })

@@ -3,6 +3,8 @@
 use std::{
     io::{ErrorKind, PipeReader, Read as _},
     os::unix::net::UnixStream,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -10,7 +12,7 @@ use rustix::{
     net::SendFlags,
 };
 
-use crate::session::Input;
+use crate::{console::Settling, session::Input};
 
 /// Passes what the guest writes to `see`, until QEMU ends.
 pub(super) fn pump(mut serial: &PipeReader, see: &mut dyn FnMut(&[u8])) {
@@ -40,6 +42,45 @@ impl Input for SerialInput {
             }
             _ => 0,
         }
+    }
+}
+
+/// Console input for a guest that is typed to at its other console: QEMU gives it what there is as
+/// soon as its driver has room, which is too soon. QEMU does not say when; what the guest says does.
+#[derive(Debug)]
+pub(super) struct ConsoleInput {
+    socket: SerialInput,
+    begin: Instant,
+    settling: Mutex<Option<Settling>>,
+}
+
+/// How long a guest that says nothing at all has until it is typed to.
+const SILENT: Duration = Duration::from_secs(30);
+
+impl ConsoleInput {
+    pub(super) fn new(socket: UnixStream) -> Self {
+        let (socket, begin) = (SerialInput(socket), Instant::now());
+        Self { socket, begin, settling: Mutex::default() }
+    }
+
+    /// The guest said something.
+    pub(super) fn spoke(&self) {
+        let now = Instant::now();
+        self.lock().get_or_insert_with(|| Settling::begun(now)).spoke(now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Settling>> {
+        self.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Input for ConsoleInput {
+    fn take(&self, bytes: &[u8]) -> usize {
+        let is_settled = match self.lock().as_mut() {
+            Some(settling) => settling.left(Instant::now()).is_none(),
+            None => self.begin.elapsed() >= SILENT,
+        };
+        if is_settled { self.socket.take(bytes) } else { 0 }
     }
 }
 

@@ -138,6 +138,8 @@ pub struct Run<'a> {
     pub cmdline: &'a [u8],
     /// The names of its functions, if they are at hand.
     pub symbols: Option<&'a SystemMap>,
+    /// Whether it has a virtio console.
+    pub has_hvc0: bool,
     /// How it was configured, for a guest that hung and was not heard as it should be.
     pub config: Option<&'a Config>,
 }
@@ -158,7 +160,7 @@ impl Report {
             summary,
             explanation: outcome.end.is_hang().then(|| explanation(run)),
             next_step: if says_nothing {
-                Some(consoles::next_step(cmdline, run.config).to_owned())
+                Some(consoles::next_step(cmdline, run.has_hvc0, run.config).to_owned())
             } else {
                 next_step
             },
@@ -252,6 +254,7 @@ fn explanation(run: &Run<'_>) -> String {
         last_write: run.outcome.last_write,
         symbols,
         cmdline: run.cmdline,
+        has_hvc0: run.has_hvc0,
         config: run.config,
         bytes: run.watch.amount().0,
         last_line,

@@ -1,110 +1,10 @@
 //! Beside a model of the kernel's own code, which says what an initrd is to it.
 
-use super::*;
+use super::{super::model::Kernel, *};
 use crate::testing::{Random, cpio::archive};
 
 const LIMIT: u64 = 1 << 20;
 const FORMATS: [Format; 4] = [Format::Gzip, Format::Xz, Format::Lz4, Format::Zstd];
-
-/// init/initramfs.c, as far as records, NULs, alignment and errors go.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Kernel {
-    /// Names and contents of what was unpacked, trailers too.
-    records: Vec<(Vec<u8>, Vec<u8>)>,
-    failed: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Start,
-    Reset,
-    /// In the middle of a record.
-    Inside,
-}
-
-impl Kernel {
-    /// `unpack_to_rootfs`.
-    fn of(bytes: &[u8]) -> Self {
-        let mut kernel = Self::default();
-        let (mut at, mut header, mut state) = (0, 0, State::Start);
-        while !kernel.failed && at < bytes.len() {
-            let before = header;
-            match bytes[at] {
-                b'0' if header % 4 == 0 => {
-                    state = State::Start;
-                    at += kernel.write_buffer(&bytes[at..], &mut state, &mut header);
-                }
-                0 => (at, header) = (at + 1, header + 1),
-                _ => {
-                    let Some(format) = Format::of(&bytes[at..]) else {
-                        kernel.failed = true;
-                        break;
-                    };
-                    let Ok(member) = member(format, &bytes[at..], LIMIT, (1, true)) else {
-                        kernel.failed = true;
-                        break;
-                    };
-                    kernel.flush_buffer(&member.bytes, &mut state);
-                    kernel.failed |= state != State::Reset;
-                    (at, header) = (at + member.packed_len, before + member.packed_len);
-                }
-            }
-        }
-        kernel
-    }
-
-    fn flush_buffer(&mut self, bytes: &[u8], state: &mut State) {
-        let (mut at, mut header) = (0, 0);
-        loop {
-            at += self.write_buffer(&bytes[at..], state, &mut header);
-            match bytes.get(at) {
-                _ if self.failed => break,
-                None => break,
-                Some(b'0') => *state = State::Start,
-                Some(0) => *state = State::Reset,
-                Some(_) => self.failed = true,
-            }
-        }
-    }
-
-    /// How many bytes of it were taken.
-    fn write_buffer(&mut self, bytes: &[u8], state: &mut State, header: &mut usize) -> usize {
-        let mut at = 0;
-        if *state == State::Start && !bytes.is_empty() {
-            let Some(record) = bytes.get(..110) else {
-                *state = State::Inside;
-                return bytes.len();
-            };
-            if !record.starts_with(b"070701") {
-                self.failed = true;
-                *header += 110;
-                return 110;
-            }
-            // `simple_strtoul` stops at what is no digit.
-            let number = |at: usize| {
-                let digits = record[at..at + 8].iter().map(|digit| char::from(*digit).to_digit(16));
-                digits.map_while(|digit| digit).fold(0, |sum, digit| sum * 16 + digit as usize)
-            };
-            let (size, name) = (number(54), number(94));
-            let content = (110 + name).next_multiple_of(4);
-            let end = (*header + content + size).next_multiple_of(4) - *header;
-            if end > bytes.len() {
-                *state = State::Inside;
-                return bytes.len();
-            }
-            let content = bytes[content..content + size].to_vec();
-            self.records.push((bytes[110..110 + name].to_vec(), content));
-            *state = State::Reset;
-            (at, *header) = (end, *header + end);
-        }
-        if *state == State::Reset {
-            let nuls = bytes[at..].iter().take_while(|byte| **byte == 0).count();
-            (at, *header) = (at + nuls, *header + nuls);
-            self.failed |= at < bytes.len() && !header.is_multiple_of(4);
-        }
-        at
-    }
-}
 
 fn some_archive(random: &mut Random) -> Vec<u8> {
     let content = vec![random.one_of(b"0123456789"); random.below(40)];
@@ -178,7 +78,7 @@ fn to_the_kernel_an_unpacked_initrd_is_what_the_packed_one_was() {
             .collect();
         let was = concatenated(&parts);
         let is = concatenated(&handed_over(&parts, &mut unpacked, &mut stopped));
-        assert_eq!(Kernel::of(&is), Kernel::of(&was), "{round}: {parts:02x?}");
+        assert_eq!(Kernel::of(&is, LIMIT), Kernel::of(&was, LIMIT), "{round}: {parts:02x?}");
     }
     assert!(unpacked > 1000 && stopped > 500, "{unpacked} {stopped}");
 }
@@ -207,7 +107,7 @@ fn members_may_follow_each_other_at_any_place() {
     let found = all(&initrd);
     assert_eq!(found.formats, [Format::Gzip, Format::Zstd]);
     assert_eq!(found.rest.map(|rest| rest.to_string()), None);
-    assert_eq!(Kernel::of(&found.bytes).records.len(), 4);
+    assert_eq!(Kernel::of(&found.bytes, LIMIT).records.len(), 4);
 }
 
 #[test]

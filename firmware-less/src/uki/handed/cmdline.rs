@@ -51,7 +51,9 @@ pub(super) fn line(
             append(&mut line.text, &given_text(&rules.cmdline, words.as_bytes())?);
         }
     }
+    let may_append = choice.console != Console::Hvc0 || !is_locked(&rules.cmdline, section, choice);
     if rules.scope.console
+        && may_append
         && let Some(word) = choice.console.word_for(&line.text)
     {
         append(&mut line.text, word.as_bytes());
@@ -105,7 +107,7 @@ fn settled(
 /// Under enforcement, words at the end are no better than a whole line.
 fn check_locked(rules: &Cmdline, section: Option<Section>, choice: &Choice) -> Result<(), Error> {
     let GivenCmdline::UnlessLocked { locked } = rules.given else { return Ok(()) };
-    if !(choice.enforced && rules.append_last && section.is_some()) {
+    if !is_locked(rules, section, choice) {
         return Ok(());
     }
     let asked_for = [
@@ -116,6 +118,12 @@ fn check_locked(rules: &Cmdline, section: Option<Section>, choice: &Choice) -> R
         Some((input, _)) => not_allowed(input, section, locked),
         None => Ok(()),
     }
+}
+
+/// Whether nothing may be appended to what is in the UKI.
+fn is_locked(rules: &Cmdline, section: Option<Section>, choice: &Choice) -> bool {
+    let unless_locked = matches!(rules.given, GivenCmdline::UnlessLocked { .. });
+    unless_locked && choice.enforced && rules.append_last && section.is_some()
 }
 
 fn not_allowed<T>(input: Input, section: Option<Section>, rule: Rule) -> Result<T, Error> {

@@ -13,7 +13,8 @@ pub enum Console {
     Stub,
     /// The serial port by the name that the kernel gives it.
     TtyS0,
-    /// The first virtio or hypervisor console.
+    /// The first virtio or hypervisor console: a device before it is a word, which is so
+    /// appended only where one may be.
     Hvc0,
     /// None but those on the command line.
     None,
@@ -33,9 +34,9 @@ impl Console {
         (!names(cmdline, word)).then_some(word)
     }
 
-    /// Whether the user asks for a word.
+    /// Whether the user asks for a word, and for nothing else.
     pub(super) fn is_asked_for(self) -> bool {
-        matches!(self, Self::TtyS0 | Self::Hvc0)
+        self == Self::TtyS0
     }
 }
 

@@ -41,12 +41,11 @@ impl<'a> View<'a> {
     /// The entry of the section table that counts for `name`, which may be empty.
     pub(in crate::uki) fn entry(&self, name: Name) -> Option<Section> {
         let finding = self.finding(name);
-        let table = self.uki.sections();
         let found = match finding.table {
             Table::Profile => self.of_profile(self.chosen, name, finding),
             Table::FirstProfile => self.of_profile(self.first, name, finding),
-            Table::Whole => self.pick(table.iter(), name, finding),
-            Table::First(count) => self.pick(table.iter().take(count), name, finding),
+            Table::Whole => self.pick(self.uki.whole().known(), name, finding),
+            Table::First(count) => self.pick(self.uki.sections().iter().take(count), name, finding),
         };
         found.filter(|section| finding.absent != Absent::Empty || section.is_set())
     }
@@ -84,8 +83,8 @@ impl<'a> View<'a> {
     }
 
     fn of_profile(&self, profile: Profile<'a>, name: Name, finding: Finding) -> Option<Section> {
-        let own = self.pick(profile.own().iter(), name, finding);
-        own.or_else(|| self.pick(profile.base().iter(), name, finding))
+        let own = self.pick(profile.own().known(), name, finding);
+        own.or_else(|| self.pick(profile.base().known(), name, finding))
     }
 
     fn pick(

@@ -35,7 +35,7 @@ impl From<io::Error> for Refusal {
 impl Block {
     /// Carries out a request and answers it; how many bytes were written to its buffers. A
     /// request with no room for an answer breaks the queue.
-    pub(super) fn answer(&mut self, chain: Chain<'_>) -> Result<u32, Broken> {
+    pub(in super::super) fn answer(&mut self, chain: Chain<'_>) -> Result<u32, Broken> {
         let buffers = chain.buffers().ok_or(Broken)?;
         let room = total(&buffers.writable).checked_sub(1).ok_or(Broken)?;
         let (into, status) = split(&buffers.writable, room);

@@ -1,6 +1,7 @@
 //! A driver, as it should be and as it should not.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails it")]
 
+mod console;
 mod hostile;
 mod net;
 mod rig;

@@ -20,6 +20,7 @@ use self::{message::Message, ring::Ring};
 use super::{
     Device, Driver,
     queue::{ISR_CONFIG, Interrupt, Queue},
+    settings::{Changer, Settings},
     transport::{EVENT_IDX, INDIRECT_DESC, VERSION_1},
     worker::{Alarm, Worker},
 };
@@ -235,7 +236,11 @@ impl VhostUser {
             Queue::new(queue, self.memory.clone(), bell, interrupt)
         });
         let queues = queues.collect::<Option<_>>()?;
-        Driver::new(self.memory.clone(), self.agreed, queues, interrupt_line().ok()?).ok()
+        let stop = interrupt_line().ok()?;
+        let settings = Arc::new(Settings::new(&self.config));
+        let interrupt = Interrupt { signal: None, isr: Arc::default(), bit: ISR_CONFIG };
+        let changer = Changer { settings, interrupt };
+        Driver::new((self.memory.clone(), self.agreed), queues, stop, changer).ok()
     }
 
     /// How many requests were given back on `ring`, as far as 16 bits go.

@@ -1,0 +1,104 @@
+//! `--console=hvc0`: a virtio console, by whole kernels on both engines.
+
+use firmware_less::uki::cpio::{RootFile, initrd};
+
+use crate::support::{Ran, Scratch, bed, built, run::Running, sound_uki};
+
+/// A guest whose only console is hvc0 once its driver is there, and that does what `script` says.
+fn arguments(scratch: &Scratch, test: &str, engine: &str, script: &str) -> Option<Vec<String>> {
+    let image = built(test, "devices-6.12.efi")?.display().to_string();
+    let file = RootFile { name: "do", mode: 0o100_644, content: script.as_bytes() };
+    scratch.file("do.cpio", initrd(&[file]).expect("an archive"));
+    let initrd = format!("--initrd={}", scratch.path().join("do.cpio").display());
+    let words = ["run", "--engine", engine, "--timeout", "100", "--console=hvc0", "--cmdline"];
+    let mut arguments: Vec<String> = words.map(String::from).into();
+    arguments.extend(["panic=-1 earlyprintk=ttyS0".to_owned(), image, initrd]);
+    Some(arguments)
+}
+
+/// Writes to both consoles, 64 KiB to the one and a line to the other.
+const SCRIPT: &str = "
+seq=0
+while [ $seq -lt 1024 ]; do
+    echo \"$seq is a line of sixty-four bytes or so, one after the other......\"
+    seq=$((seq + 1))
+done
+echo 'by the serial port' >/dev/ttyS0
+echo 'and by hvc0' >/dev/hvc0
+";
+
+/// That all came, once, and from the guest's first line on.
+fn assert_heard(ran: &Ran) {
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let lines: Vec<_> = ran.stdout.lines().map(str::trim_end).collect();
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(count("Linux version 6.12"), 1, "early, by the serial port: {ran:?}");
+    assert_eq!(count("Run /init as init process"), 1, "later, by hvc0: {ran:?}");
+    let numbered: Vec<_> =
+        lines.iter().filter(|line| line.contains(" is a line of sixty-four bytes")).collect();
+    assert_eq!(numbered.len(), 1024, "{ran:?}");
+    for (number, line) in numbered.iter().enumerate() {
+        assert!(line.starts_with(&format!("{number} is")), "{line}");
+    }
+    assert_eq!((count("by the serial port"), count("and by hvc0")), (1, 1), "{ran:?}");
+    assert_eq!(count("0x1af4 0x1043 0x078000"), 1, "{ran:?}");
+    assert_eq!(count("cmdline=panic=-1 earlyprintk=ttyS0 console=hvc0"), 1, "{ran:?}");
+}
+
+#[test]
+fn guests_speak_on_hvc0_and_on_the_serial_port_on_tcg() {
+    let test = "guests_speak_on_hvc0_and_on_the_serial_port_on_tcg";
+    let scratch = Scratch::new();
+    let Some(arguments) = arguments(&scratch, test, "tcg", SCRIPT) else { return };
+    assert_heard(&scratch.ukivm(arguments));
+}
+
+#[test]
+fn guests_speak_on_hvc0_and_on_the_serial_port_on_kvm() {
+    let test = "guests_speak_on_hvc0_and_on_the_serial_port_on_kvm";
+    let scratch = Scratch::seen_in_the_bed();
+    let Some(arguments) = arguments(&scratch, test, "kvm", SCRIPT) else { return };
+    let Some(ran) = bed::on_kvm_writing(test, &arguments, scratch.path()) else { return };
+    assert_heard(&ran);
+}
+
+#[test]
+fn guests_are_typed_to_at_hvc0() {
+    let test = "guests_are_typed_to_at_hvc0";
+    let scratch = Scratch::new();
+    let script = "
+tell asks
+read -r line </dev/hvc0
+tell typed=\"$line\"
+tell long=$(head -c 2000 /dev/hvc0 | wc -c)
+";
+    let engine = if bed::kvm_works() { "kvm" } else { "tcg" };
+    let Some(arguments) = arguments(&scratch, test, engine, script) else { return };
+    let mut running = Running::ukivm(scratch.path(), arguments);
+    // Before anybody reads it.
+    running.type_in(b"what is typed\n");
+    running.type_in("twenty bytes a line\n".repeat(100).as_bytes());
+    running.wait_for("asks");
+    assert_eq!(running.status(), 0, "{}", running.seen());
+    let seen = running.seen();
+    assert!(seen.contains("typed=what is typed"), "{seen}");
+    assert!(seen.contains("long=2000"), "{seen}");
+}
+
+#[test]
+fn the_plan_has_the_console_in_its_slot_and_on_the_command_line() {
+    let scratch = Scratch::new();
+    scratch.file("foo.efi", sound_uki());
+    scratch.file("disk.img", [0; 4096]);
+    let ran = scratch.ukivm(["plan", "foo.efi", "--console=hvc0", "--disk", "disk.img"]);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let lines: Vec<_> = ran.stdout.lines().skip_while(|line| *line != "PCI").collect();
+    assert_eq!(lines[2..4], ["  00:02.0  random", "  00:03.0  console"], "{lines:?}");
+    assert!(ran.stdout.contains("console=hvc0"), "{ran:?}");
+    assert!(ran.stderr.contains("what the kernel says comes twice"), "{ran:?}");
+    // A device needs no place on the command line, and where none may be appended, none is.
+    let ran = scratch.ukivm(["plan", "foo.efi", "--console=hvc0", "--as", "uapi"]);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert!(!ran.stdout.contains("console=hvc0"), "{ran:?}");
+    assert!(ran.stderr.contains("has no console=hvc0, and none may be appended here"), "{ran:?}");
+}
