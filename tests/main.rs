@@ -73,6 +73,8 @@ mod plan;
 mod probe;
 /// Disks in qcow2 images.
 mod qcow2;
+/// What a system says of itself by vsock.
+mod readiness;
 /// `--as`: whose reading of a UKI applies.
 mod readings;
 /// How many bytes are read.

@@ -38,8 +38,8 @@ pub struct SystemOptions {
     /// Have the system say when it is ready, which units are active, and with what status it ends
     /// (credential vmm.notify_socket)
     ///
-    /// By a vsock device, which only the engine kvm has. That status, where there is one, is the
-    /// guest's own, as if it were written to the exit port.
+    /// By a vsock device. That status, where there is one, is the guest's own, as if it were
+    /// written to the exit port.
     #[arg(long)]
     pub notify: bool,
 }

@@ -308,9 +308,6 @@ fn devices(load: &Load<'_>, session: &Session) -> io::Result<(Vec<Box<dyn Device
 type Keys = Option<Arc<Keyboard>>;
 
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
-    if load.plan.machine().has_vsock() {
-        return Err(tcg::Error::NoVsock.into());
-    }
     plug_in(load, true)?;
     Ok(load_tcg(load, session)?.run(session, (load.attached, load.sandbox))?)
 }

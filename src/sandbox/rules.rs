@@ -208,7 +208,7 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_rename, SUP, "a report gets its name when it is whole"),
     allow(libc::SYS_unlink, SUP, "a report that is not whole"),
     allow(libc::SYS_getrandom, ALL, "tables of a hash; the source of random numbers"),
-    allow(libc::SYS_eventfd2, "KP", "a guest started anew"),
+    allow(libc::SYS_eventfd2, DEV, "a guest started anew; a device begins"),
     allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
     // Supervisors start threads.
     only(libc::SYS_clone, DEV, A_THREAD, "a thread, never a process"),
@@ -241,13 +241,14 @@ pub const TABLE: &[Rule] = &[
     ),
     allow(libc::SYS_fstatfs, "K", "a qcow2 image of a guest started anew"),
     allow(libc::SYS_fallocate, "KP", "a part of a disk is discarded"),
-    allow(libc::SYS_epoll_create1, "KP", "a device waits for its queues"),
-    allow(libc::SYS_epoll_ctl, "KP", "a device waits for its queues"),
-    allow(libc::SYS_epoll_wait, "KP", "a device waits for its queues"),
-    allow(libc::SYS_epoll_pwait, "KP", "a device waits for its queues"),
+    allow(libc::SYS_epoll_create1, DEV, "a device waits for its queues"),
+    allow(libc::SYS_epoll_ctl, DEV, "a device waits for its queues"),
+    allow(libc::SYS_epoll_wait, DEV, "a device waits for its queues"),
+    allow(libc::SYS_epoll_pwait, DEV, "a device waits for its queues"),
     // Networks. What is sent is with the calls of every thread; tap devices are files.
     allow(libc::SYS_shutdown, SUP, "the other end of a network is told to end"),
     // QEMU.
+    allow(libc::SYS_recvmsg, "Q", "QEMU sets up a device that is ours, and sends its files"),
     allow(libc::SYS_kill, "Q", "ends QEMU"),
     allow(libc::SYS_wait4, "Q", "QEMU's end"),
 ];

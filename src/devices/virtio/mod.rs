@@ -23,6 +23,7 @@ mod queue;
 mod random;
 mod settings;
 mod transport;
+mod vhost_user;
 pub mod vsock;
 mod worker;
 
@@ -31,6 +32,7 @@ pub use driver::{Driver, Ready};
 pub use queue::{Broken, Buffers, Chain, Queue, Room};
 pub use random::Random;
 pub(in crate::devices) use transport::{MEMORY as TRANSPORT_MEMORY, Transport};
+pub use vhost_user::VhostUser;
 
 #[cfg(test)]
 mod tests;

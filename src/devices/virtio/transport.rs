@@ -29,8 +29,8 @@ use crate::{
 
 /// Feature bits of the transport and the rings. Virtio 1.2, 6.
 pub(super) const VERSION_1: u64 = 1 << 32;
-const INDIRECT_DESC: u64 = 1 << 28;
-const EVENT_IDX: u64 = 1 << 29;
+pub(super) const INDIRECT_DESC: u64 = 1 << 28;
+pub(super) const EVENT_IDX: u64 = 1 << 29;
 
 /// Bytes of a function's memory, all by the first BAR.
 pub(in crate::devices) const MEMORY: u32 = 0x8000;

@@ -1,12 +1,12 @@
 //! Guest RAM.
 
-use std::sync::Arc;
+use std::{fs::File, io, sync::Arc};
 
 use firmware_less::{
     machine::Machine,
     range::{GuestRange, index},
 };
-use vm_memory::{MmapRegion, VolatileMemory as _, VolatileSlice};
+use vm_memory::{FileOffset, MmapRegion, VolatileMemory as _, VolatileSlice};
 
 use super::{Error, later::Later, vm};
 
@@ -62,6 +62,20 @@ impl GuestMemory {
     /// The RAM of `machine`.
     pub fn new(machine: &Machine) -> Result<Self, Error> {
         Self::over(machine.ram())
+    }
+
+    /// The RAM of `machine` that `file` holds, one range after the other: what whoever else has
+    /// it mapped writes there is seen here.
+    pub fn shared(machine: &Machine, file: &File) -> io::Result<Self> {
+        let mut offset = 0_u64;
+        let bank = |range: GuestRange| {
+            let place = FileOffset::new(file.try_clone()?, offset);
+            offset = offset.saturating_add(range.len());
+            let mapping = MmapRegion::from_file(place, index(range.len()));
+            let mapping = Aligned { mapping: mapping.map_err(io::Error::other)?, skip: 0 };
+            Ok(Bank { range, mapping, later: Later::default() })
+        };
+        Ok(Self { banks: machine.ram().map(bank).collect::<io::Result<_>>()? })
     }
 
     /// RAM at each of `ranges`.

@@ -13,10 +13,12 @@ use crate::{
     cli::{DiskFormat, Plug},
 };
 
-/// Arguments for what is in `slots`, and the files that QEMU inherits for it.
+/// Arguments for what is in `slots`, and the files that QEMU inherits for it. `vsock` is where
+/// ours is served.
 pub(super) fn arguments(
     slots: impl Iterator<Item = Slot>,
     attached: &Attached,
+    mut vsock: Option<OwnedFd>,
 ) -> io::Result<(Vec<String>, Vec<OwnedFd>)> {
     let (mut arguments, mut files) = (Vec::new(), Vec::new());
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
@@ -62,7 +64,15 @@ pub(super) fn arguments(
                     ),
                 );
             }
-            Kind::Vsock => {}
+            Kind::Vsock => {
+                let Some(socket) = vsock.take() else { continue };
+                add("-chardev", format!("socket,id=vsock,fd={}", socket.as_raw_fd()));
+                files.push(socket);
+                add(
+                    "-device",
+                    format!("vhost-user-vsock-pci,{place},chardev=vsock,vectors=4,queue_reset=off"),
+                );
+            }
         }
     }
     Ok((arguments, files))

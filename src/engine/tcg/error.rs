@@ -52,11 +52,6 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A device that QEMU has only where the host's kernel serves it.
-    #[error(
-        "--notify, and what --expect has the system say, want a vsock device, which this engine does not have; give --engine kvm"
-    )]
-    NoVsock,
     /// RAM that the guest would not see.
     #[error("{name} at {at} lies behind QEMU's ROM at {rom}")]
     BehindRom {

@@ -31,7 +31,12 @@ mod watch;
 #[path = "../../../tests/support/cpu_state.rs"]
 mod cpu_state;
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::Arc,
+    thread,
+};
 
 use firmware_less::{
     cpu_state::CpuState,
@@ -58,9 +63,11 @@ pub use self::{
 use crate::{
     attached::Attached,
     child::Child,
-    engine::Kind,
+    devices::virtio::{VhostUser, vsock::Vsock},
+    engine::{Kind, kvm::GuestMemory},
     files::Files,
     outcome::{End, Outcome},
+    readiness,
     sandbox::Sandbox,
     session::{Input, Session},
 };
@@ -162,6 +169,10 @@ impl Vm {
     }
 }
 
+/// What of the queues of a vsock device QEMU leaves to who serves it: not that of events
+/// (hw/virtio/vhost-vsock-common.c).
+const VSOCK_QUEUES: usize = 2;
+
 /// RAM that the guest can't see: QEMU shows ROM there.
 const BEHIND_ROM: GuestRange = GuestRange::constant(0xc_0000, 0x2_0000);
 
@@ -207,18 +218,38 @@ impl LoadedVm {
         session: &Session,
         (attached, sandbox): (&Attached, &Sandbox),
     ) -> Result<Outcome, Error> {
+        let failed = |source| Error::Channel { what: "a file for a device", source };
         let (mut channels, mut ends) = Channels::open(&self.memory, &self.rom, Count::No)?;
         if self.machine.has_console() {
             channels.add_console(&mut ends)?;
         }
-        let devices = devices::arguments(self.machine.slots(), attached);
-        let (arguments, files) =
-            devices.map_err(|source| Error::Channel { what: "a file for a device", source })?;
+        let (vsock, their_vsock) = self.vsock(session).map_err(failed)?.unzip();
+        let devices = devices::arguments(self.machine.slots(), attached, their_vsock);
+        let (arguments, files) = devices.map_err(failed)?;
         ends.devices = arguments;
         ends.files.extend(files);
         let console = &mut |bytes: &[u8]| session.output(bytes);
-        let seen = self.boot((session, sandbox), &channels, ends, console)?;
-        Ok(self.outcome(session, &seen))
+        thread::scope(|scope| {
+            // It ends when QEMU does, or was not started.
+            let server = thread::Builder::new().name("vhost-user".to_owned());
+            vsock
+                .map(|vsock| server.spawn_scoped(scope, || vsock.serve()))
+                .transpose()
+                .map_err(failed)?;
+            let seen = self.boot((session, sandbox), &channels, ends, console)?;
+            Ok(self.outcome(session, &seen))
+        })
+    }
+
+    /// The vsock device if the machine has one, and QEMU's end of it.
+    fn vsock(&self, session: &Session) -> io::Result<Option<(VhostUser, OwnedFd)>> {
+        if !self.machine.has_vsock() {
+            return Ok(None);
+        }
+        let (ours, theirs) = UnixStream::pair()?;
+        let memory = GuestMemory::shared(&self.machine, self.memory.file())?;
+        let device = Box::new(Vsock::new(readiness::PORT, session.listener()));
+        Ok(Some((VhostUser::new(ours, device, memory, VSOCK_QUEUES)?, theirs.into())))
     }
 
     /// Runs the guest until `session` is over, and counts its instructions: slower, and

@@ -20,8 +20,9 @@ pub use header::HOST;
 /// The guest's address: the first that is nobody else's. vsock(7).
 pub const GUEST: u64 = 3;
 
-/// What the guest hears, what it says, and events, of which there are none.
-const QUEUES: [u16; 3] = [64, 64, 8];
+/// What the guest hears, what it says, and events, of which there are none. As QEMU's have it
+/// (hw/virtio/vhost-vsock-common.c).
+const QUEUES: [u16; 3] = [128, 128, 128];
 /// The longest payload of a packet: what Linux sends at most
 /// (include/linux/virtio_vsock.h, `VIRTIO_VSOCK_MAX_PKT_BUF_SIZE`).
 const PAYLOAD_MAX: usize = 1 << 16;
