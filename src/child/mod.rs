@@ -120,6 +120,17 @@ impl Child {
         self.kill();
         self.wait()
     }
+
+    /// Waits like [`Child::wait_at_most`] for a child that ends well when it goes on in the
+    /// background. What it started then lives on: it may not have left the child's process
+    /// group yet, which ends otherwise with the child.
+    pub(crate) fn into_background(mut self, limit: Duration) -> io::Result<ExitStatus> {
+        let status = self.wait_at_most(limit)?;
+        if status.success() {
+            std::mem::forget(self);
+        }
+        Ok(status)
+    }
 }
 
 impl Drop for Child {
@@ -257,6 +268,15 @@ mod tests {
         assert!(!status.success());
         let (mut child, _) = shell("exit 3", Vec::new());
         assert_eq!(child.wait_at_most(Duration::from_mins(1)).unwrap().code(), Some(3));
+    }
+
+    #[test]
+    fn what_goes_on_in_the_background_is_left_alone_though_it_is_in_the_childs_group() {
+        let (child, mut output) = shell("(sleep 0.5; echo alive) & exit 0", Vec::new());
+        assert!(child.into_background(Duration::from_mins(1)).unwrap().success());
+        let mut said = String::new();
+        output.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "alive\n");
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Passt {
             };
             let files = vec![OwnedFd::from(theirs)];
             // It goes into the background when it is ready, and this one ends.
-            Child::start(&path, &arguments, files, standard)?.wait_at_most(PATIENCE)
+            Child::start(&path, &arguments, files, standard)?.into_background(PATIENCE)
         };
         let status = run(theirs).map_err(failed)?;
         if status.success() {

@@ -235,7 +235,7 @@ fn what_a_reading_knows_nothing_of_has_no_place() {
         (Choice { profile: Selector::Number(1), ..plain() }, "--profile"),
         (Choice { addons: vec![addon], ..plain() }, "--addon"),
         (Choice { credentials: vec![credential], ..plain() }, "--extra-credential"),
-        (Choice { console: Console::Hvc0, ..plain() }, "--console"),
+        (Choice { console: Console::TtyS0, ..plain() }, "--console"),
     ];
     let few = [&SPEC_2023[..], &PATCHES, &[KexecTools, SystemctlKexec, BpfV7]].concat();
     for (choice, input) in &choices {
@@ -249,6 +249,15 @@ fn what_a_reading_knows_nothing_of_has_no_place() {
     for (choice, input) in &choices[2..] {
         let refusal = refusal(&whole(), Uapi, choice).to_string();
         assert!(refusal.starts_with(&format!("{input} has no place; refused as uapi: ")));
+    }
+}
+
+/// It is a device first: that the guest has one takes no word on the command line.
+#[test]
+fn a_virtio_console_has_its_place_where_no_word_may_be_appended() {
+    let hvc0 = Choice { console: Console::Hvc0, ..plain() };
+    for reading in [&SPEC_2023[..], &PATCHES, &[Uapi]].concat() {
+        assert_eq!(cmdline(&whole(), reading, &hvc0), cmdline(&whole(), reading, &plain()));
     }
 }
 
