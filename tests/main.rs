@@ -34,6 +34,8 @@ mod direct;
 mod disks;
 /// Guest memory and CPU state before the first instruction, as files.
 mod dump;
+/// Thousands of boots.
+mod endurance;
 /// Verdicts on whole kernels that go wrong.
 mod faults;
 /// The same UKIs by firmware and systemd-stub, and without.
