@@ -91,6 +91,8 @@ mod security;
 mod side_by_side;
 /// The verdicts of `ukivm smoke`.
 mod smoke;
+/// Hosts without room, memory or readers.
+mod starved;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
 mod support;
 /// How many system calls there are before the first instruction.
