@@ -34,6 +34,8 @@ mod direct;
 mod disks;
 /// Guest memory and CPU state before the first instruction, as files.
 mod dump;
+/// Thousands of boots.
+mod endurance;
 /// Verdicts on whole kernels that go wrong.
 mod faults;
 /// The same UKIs by firmware and systemd-stub, and without.
@@ -89,6 +91,8 @@ mod security;
 mod side_by_side;
 /// The verdicts of `ukivm smoke`.
 mod smoke;
+/// Hosts without room, memory or readers.
+mod starved;
 /// What the other modules share: the program, hand-made UKIs, scratch files.
 mod support;
 /// How many system calls there are before the first instruction.

@@ -49,6 +49,11 @@ const AT_TIMES: &[(&[&str], &str, &str)] = &[
     ),
     (&["lseek", "newfstatat"], "KQ", "hosts without Landlock: why no kernel could run"),
     (&["KVM_SET_XCRS"], "K", "processors with XSAVE"),
+    (
+        &["epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2"],
+        "KQ",
+        "devices that are ours, once a kernel's drivers are there",
+    ),
 ];
 
 /// The guests, by file name.

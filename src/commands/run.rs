@@ -113,7 +113,7 @@ fn tell(outcome: &Outcome, watch: &Watch) {
         End::TripleFault => say("the guest triple-faulted"),
         End::TimeLimit | End::BootLimit => say("the time limit passed"),
         End::Interrupted { .. } => say("interrupted"),
-        End::ConsoleClosed => say("nobody reads standard output any more"),
+        End::ConsoleClosed => say("nobody reads standard output any more, or it is full"),
         End::EngineFailure { reason } => say(&format!("the engine failed: {reason}")),
     }
     for line in outcome.crash.iter().flat_map(|crash| &crash.lines) {

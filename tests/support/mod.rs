@@ -67,7 +67,7 @@ impl Scratch {
 }
 
 /// The program; another build of it where `UKIVM_PROGRAM` names one.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     env::var_os("UKIVM_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_ukivm").into(), PathBuf::from)
 }
 

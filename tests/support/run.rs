@@ -28,7 +28,7 @@ impl Running {
         folder: &Path,
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ukivm"));
+        let mut command = Command::new(super::program());
         command.args(arguments).current_dir(folder);
         Self::start(command)
     }
