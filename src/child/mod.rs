@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_in_the_background_is_left_alone_though_it_is_in_the_childs_group() {
+    fn what_goes_on_in_the_background_is_left_alone_though_it_shares_a_process_group() {
         let (child, mut output) = shell("(sleep 0.5; echo alive) & exit 0", Vec::new());
         assert!(child.into_background(Duration::from_mins(1)).unwrap().success());
         let mut said = String::new();
