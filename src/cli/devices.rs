@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{NetOption, Publish};
+use super::{NetOption, Publish, ShareOption};
 use crate::devices::virtio::block::SERIAL_LEN;
 
 /// Devices on PCI.
@@ -50,6 +50,14 @@ pub struct DeviceOptions {
     /// `user`.
     #[arg(long, value_name = "[HOSTADDR:]HOST:GUEST[/udp]")]
     pub publish: Vec<Publish>,
+
+    /// Share a folder with the guest (virtio-fs); may be repeated
+    ///
+    /// By virtiofsd, which has to be installed. The guest mounts it with: mount -t virtiofs TAG
+    /// WHERE. TAG has at most 36 bytes and no slash, and is the folder's own name if left out.
+    /// With `:ro` nobody can write to it through the guest.
+    #[arg(long, value_name = "DIR[:TAG][:ro]")]
+    pub share: Vec<ShareOption>,
 }
 
 /// `--disk`.

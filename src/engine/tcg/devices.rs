@@ -24,6 +24,7 @@ pub(super) fn arguments(
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
     let mut disks = attached.disks.iter().enumerate();
     let mut networks = attached.networks.iter().enumerate();
+    let mut shares = attached.shares.iter().enumerate();
     for Slot { number, kind } in slots {
         let place = format!("bus=pcie.0,addr={number:#x},disable-legacy=on,romfile=");
         match kind {
@@ -61,6 +62,18 @@ pub(super) fn arguments(
                     format!(
                         "virtio-net-pci,{place},netdev=net{id},mac={},host_mtu={mtu},{CARD}",
                         network.mac
+                    ),
+                );
+            }
+            Kind::Share => {
+                let Some((id, share)) = shares.next() else { continue };
+                let (socket, tag) = (share.socket()?, share.tag.replace(',', ",,"));
+                add("-chardev", format!("socket,id=share{id},fd={}", socket.as_raw_fd()));
+                files.push(socket);
+                add(
+                    "-device",
+                    format!(
+                        "vhost-user-fs-pci,{place},chardev=share{id},tag={tag},queue_reset=off"
                     ),
                 );
             }
