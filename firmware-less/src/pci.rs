@@ -5,7 +5,7 @@
 //! the LPC bridge. A machine of which no device is asked for has no bus, and nothing of
 //! it is told.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     machine::{ECAM, IOAPIC},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A disk: virtio-blk.

@@ -7,13 +7,13 @@ use firmware_less::{
     pci::{Kind, Slot},
     plan::size,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Attached, Disk, Network, Share};
 use crate::{cli::DiskFormat, visible::visible};
 
 /// A device in its slot, and what it stands on.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
     /// Where on PCI: bus, device, function.
     pub address: String,
@@ -31,7 +31,7 @@ pub struct Described {
 }
 
 /// A disk image, and how it is used.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedDisk {
     /// As the user named it.
     pub path: String,
@@ -50,7 +50,7 @@ pub struct DescribedDisk {
 }
 
 /// What a network card is plugged into.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedNetwork {
     /// `user`, or `tap=NAME`.
     pub net: String,
@@ -61,7 +61,7 @@ pub struct DescribedNetwork {
 }
 
 /// A folder of the host's.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedShare {
     /// As the user named it.
     pub share: String,

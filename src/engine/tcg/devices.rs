@@ -26,7 +26,8 @@ pub(super) fn arguments(
     let mut networks = attached.networks.iter().enumerate();
     let mut shares = attached.shares.iter().enumerate();
     for Slot { number, kind } in slots {
-        let place = format!("bus=pcie.0,addr={number:#x},disable-legacy=on,romfile=");
+        let slot = format!("bus=pcie.0,addr={number:#x},romfile=");
+        let place = format!("{slot},disable-legacy=on");
         match kind {
             Kind::Disk => {
                 let Some((id, disk)) = disks.next() else { continue };
@@ -72,9 +73,7 @@ pub(super) fn arguments(
                 files.push(socket);
                 add(
                     "-device",
-                    format!(
-                        "vhost-user-fs-pci,{place},chardev=share{id},tag={tag},queue_reset=off"
-                    ),
+                    format!("vhost-user-fs-pci,{slot},chardev=share{id},tag={tag},queue_reset=off"),
                 );
             }
             Kind::Vsock => {
