@@ -248,8 +248,8 @@ pub const TABLE: &[Rule] = &[
     // Networks. What is sent is with the calls of every thread; tap devices are files.
     allow(libc::SYS_shutdown, SUP, "the other end of a network is told to end"),
     // QEMU.
-    allow(libc::SYS_recvmsg, "QP", "a device is set up, by QEMU or by us, and its files sent"),
-    allow(libc::SYS_sendmsg, "P", "whoever serves a share is given memory and queues"),
+    allow(libc::SYS_recvmsg, DEV, "a device is set up, by QEMU or by us, and its files sent"),
+    allow(libc::SYS_sendmsg, "KP", "whoever serves a share is given memory and queues"),
     allow(libc::SYS_kill, "Q", "ends QEMU"),
     allow(libc::SYS_wait4, "Q", "QEMU's end"),
 ];

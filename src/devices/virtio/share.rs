@@ -70,7 +70,7 @@ impl Device for Share {
         let own = lines.iter().map(|line| line.is_none().then(interrupt_line).transpose());
         let own: Vec<Option<EventFd>> = own.collect::<Result<_, _>>().map_err(|_no_file| Broken)?;
         let files = lines.iter().zip(&own).filter_map(|(line, own)| line.or(own.as_ref()));
-        let files: Vec<_> = files.map(|line| line.as_raw_fd()).collect();
+        let files: Vec<_> = files.map(EventFd::as_raw_fd).collect();
         let mut front = self.front.lock().unwrap_or_else(PoisonError::into_inner);
         // Where it has ended, the run ends too: whoever watches it says so.
         front.start(driver, &files).map_err(|_gone| Broken)?;
