@@ -241,7 +241,7 @@ mod tests {
         let late =
             socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None)
                 .unwrap();
-        assert!(rustix::net::connect(&late, &address).is_err());
+        assert!(connect(&late, &address).is_err());
         drop(ours);
     }
 }
