@@ -247,9 +247,12 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_epoll_pwait, DEV, "a device waits for its queues"),
     // Networks. What is sent is with the calls of every thread; tap devices are files.
     allow(libc::SYS_shutdown, SUP, "the other end of a network is told to end"),
-    // QEMU.
-    allow(libc::SYS_recvmsg, DEV, "a device is set up, by QEMU or by us, and its files sent"),
+    // Shares.
     allow(libc::SYS_sendmsg, "KP", "whoever serves a share is given memory and queues"),
+    allow(libc::SYS_recvmsg, "KP", "and answers"),
+    allow(libc::SYS_memfd_create, "K", "memory that is shared, of a guest started anew"),
+    // QEMU.
+    allow(libc::SYS_recvmsg, "Q", "QEMU sets up a device that is ours, and sends its files"),
     allow(libc::SYS_kill, "Q", "ends QEMU"),
     allow(libc::SYS_wait4, "Q", "QEMU's end"),
 ];
