@@ -99,7 +99,8 @@ fn run_from_file(guest: &Guest, change: impl FnOnce(&File)) -> (Result<End, Erro
     change(&file);
     let session = session(&scratch);
     let (attached, sandbox) = (&Attached::default(), &Sandbox::none());
-    let load = Load { plan: &plan, files: &files, digest: None, attached, sandbox };
+    let (plan, files) = (&plan, &files);
+    let load = Load { plan, files, huge_pages: false, digest: None, attached, sandbox };
     let ran = Engine { kind: Kind::Kvm, reason: "tested".into() }.run(&load, &session);
     (ran.map(|outcome| outcome.end), session.finish().timeline)
 }
