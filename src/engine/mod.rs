@@ -77,6 +77,12 @@ pub enum Error {
     /// What the guest depends on can't be watched.
     #[error("can't watch the processes that the guest depends on")]
     Watch(#[source] io::Error),
+    /// Huge pages that are set aside are for guests on KVM.
+    #[error("--hugepages is for guests on KVM, and this one is on the TCG engine")]
+    NoHugePages,
+    /// They are nobody else's.
+    #[error("--hugepages is for guests without --share, whose memory another process has too")]
+    NoSharedHugePages,
     /// Guest memory can't be read back.
     #[error("can't read guest memory")]
     ReadBack(#[source] io::Error),
@@ -103,6 +109,7 @@ impl Error {
             Self::Digest { .. } => exit::DATA,
             Self::Network { source, .. } => source.exit_status(),
             Self::Share { source, .. } => source.exit_status(),
+            Self::NoSharedHugePages => exit::USAGE,
             Self::Kvm(kvm::Error::Read { .. } | kvm::Error::ShortRead { .. })
             | Self::Tcg(tcg::Error::Copy { .. } | tcg::Error::Shrunk { .. }) => exit::IO,
             _ => exit::NO_ENGINE,
@@ -121,6 +128,10 @@ impl Error {
             }
             Self::Network { source, .. } => source.hint(),
             Self::Share { source, .. } => source.hint(),
+            Self::Kvm(kvm::Error::HugePages { wanted, host, .. }) => Some(host.hint(*wanted)),
+            Self::NoHugePages => {
+                Some("leave --hugepages out, or see by `ukivm doctor` what KVM lacks here".into())
+            }
             _ => None,
         }
     }
@@ -235,6 +246,8 @@ pub struct Load<'a> {
     pub plan: &'a BootPlan,
     /// Where its bytes are.
     pub files: &'a Files,
+    /// Whether its memory is in huge pages that the host has set aside.
+    pub huge_pages: bool,
     /// What the machine has on PCI.
     pub attached: &'a Attached,
     /// What guest memory must hash to, and over which ranges.
@@ -247,8 +260,12 @@ pub struct Load<'a> {
 /// runs already, unless its bytes are needed before.
 fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     let machine = load.plan.machine();
-    let memory = if machine.has_shares() {
+    let memory = if machine.has_shares() && load.huge_pages {
+        return Err(Error::NoSharedHugePages);
+    } else if machine.has_shares() {
         kvm::GuestMemory::in_a_file(machine).map_err(kvm::Error::File)?
+    } else if load.huge_pages {
+        kvm::GuestMemory::in_huge_pages(machine)?
     } else {
         kvm::GuestMemory::new(machine)?
     };
@@ -346,6 +363,9 @@ pub fn count_to(load: &Load<'_>, address: u64, session: &Session) -> Result<Opti
 }
 
 fn load_tcg(load: &Load<'_>, session: &Session) -> Result<tcg::LoadedVm, Error> {
+    if load.huge_pages {
+        return Err(Error::NoHugePages);
+    }
     let vm = tcg::Vm::create(load.plan.machine())?;
     session.mark(Milestone::VmCreated);
     let loaded = vm.load(load.plan, load.files)?;

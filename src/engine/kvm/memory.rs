@@ -80,8 +80,7 @@ impl GuestMemory {
             let place = FileOffset::new(file.try_clone()?, offset);
             offset = offset.saturating_add(range.len());
             let mapping = MmapRegion::from_file(place, index(range.len()));
-            let mapping = Aligned { mapping: mapping.map_err(io::Error::other)?, skip: 0 };
-            Ok(Bank { range, mapping, later: Later::default() })
+            Ok(Bank::beginning(range, mapping.map_err(io::Error::other)?))
         };
         Ok(Self { banks: machine.ram().map(bank).collect::<io::Result<_>>()? })
     }
@@ -90,6 +89,10 @@ impl GuestMemory {
     pub(super) fn over(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Self, Error> {
         let banks = ranges.into_iter().map(Bank::new).collect::<Result<_, _>>()?;
         Ok(Self { banks })
+    }
+
+    pub(super) fn of_banks(banks: Vec<Bank>) -> Self {
+        Self { banks: banks.into() }
     }
 
     /// Gives `see` the bytes at `range`, in order, in pieces of any size.
@@ -146,6 +149,11 @@ impl GuestMemory {
 impl Bank {
     fn new(range: GuestRange) -> Result<Self, Error> {
         Ok(Self { range, mapping: Aligned::new(range)?, later: Later::default() })
+    }
+
+    /// RAM at `range`, which is what `mapping` begins with.
+    pub(super) fn beginning(range: GuestRange, mapping: MmapRegion) -> Self {
+        Self { range, mapping: Aligned { mapping, skip: 0 }, later: Later::default() }
     }
 
     /// Where in the guest.
