@@ -138,6 +138,11 @@ pub struct JobOptions {
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = memory)]
     pub memory: u64,
 
+    /// Guest memory in huge pages that the host has set aside (vm.nr_hugepages), as many as it
+    /// takes at once; on KVM only
+    #[arg(long)]
+    pub hugepages: bool,
+
     /// Number of vCPUs
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub cpus: u32,

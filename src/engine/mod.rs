@@ -64,6 +64,9 @@ pub enum Error {
         #[source]
         source: NetworkError,
     },
+    /// Huge pages that are set aside are for guests on KVM.
+    #[error("--hugepages is for guests on KVM, and this one is on the TCG engine")]
+    NoHugePages,
     /// Guest memory can't be read back.
     #[error("can't read guest memory")]
     ReadBack(#[source] io::Error),
@@ -106,6 +109,10 @@ impl Error {
                 Some("`ukivm doctor` says what this host can do, and how to mend it".into())
             }
             Self::Network { source, .. } => source.hint(),
+            Self::Kvm(kvm::Error::HugePages { wanted, host, .. }) => Some(host.hint(*wanted)),
+            Self::NoHugePages => {
+                Some("leave --hugepages out, or see by `ukivm doctor` what KVM lacks here".into())
+            }
             _ => None,
         }
     }
@@ -220,6 +227,8 @@ pub struct Load<'a> {
     pub plan: &'a BootPlan,
     /// Where its bytes are.
     pub files: &'a Files,
+    /// Whether its memory is in huge pages that the host has set aside.
+    pub huge_pages: bool,
     /// What the machine has on PCI.
     pub attached: &'a Attached,
     /// What guest memory must hash to, and over which ranges.
@@ -232,7 +241,11 @@ pub struct Load<'a> {
 /// runs already, unless its bytes are needed before.
 fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     let machine = load.plan.machine();
-    let memory = kvm::GuestMemory::new(machine)?;
+    let memory = if load.huge_pages {
+        kvm::GuestMemory::in_huge_pages(machine)?
+    } else {
+        kvm::GuestMemory::new(machine)?
+    };
     thread::scope(|scope| {
         let maker = scope.spawn(|| {
             let vm = kvm::Vm::create(machine, &memory);
@@ -324,6 +337,9 @@ pub fn count_to(load: &Load<'_>, address: u64, session: &Session) -> Result<Opti
 }
 
 fn load_tcg(load: &Load<'_>, session: &Session) -> Result<tcg::LoadedVm, Error> {
+    if load.huge_pages {
+        return Err(Error::NoHugePages);
+    }
     let vm = tcg::Vm::create(load.plan.machine())?;
     session.mark(Milestone::VmCreated);
     let loaded = vm.load(load.plan, load.files)?;

@@ -72,8 +72,7 @@ impl GuestMemory {
             let place = FileOffset::new(file.try_clone()?, offset);
             offset = offset.saturating_add(range.len());
             let mapping = MmapRegion::from_file(place, index(range.len()));
-            let mapping = Aligned { mapping: mapping.map_err(io::Error::other)?, skip: 0 };
-            Ok(Bank { range, mapping, later: Later::default() })
+            Ok(Bank::beginning(range, mapping.map_err(io::Error::other)?))
         };
         Ok(Self { banks: machine.ram().map(bank).collect::<io::Result<_>>()? })
     }
@@ -82,6 +81,10 @@ impl GuestMemory {
     pub(super) fn over(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Self, Error> {
         let banks = ranges.into_iter().map(Bank::new).collect::<Result<_, _>>()?;
         Ok(Self { banks })
+    }
+
+    pub(super) fn of_banks(banks: Vec<Bank>) -> Self {
+        Self { banks: banks.into() }
     }
 
     /// Gives `see` the bytes at `range`, in order, in pieces of any size.
@@ -100,7 +103,8 @@ impl GuestMemory {
     /// do that. Once only.
     pub(super) fn withhold(&self, range: GuestRange) -> Option<Withheld<'_>> {
         let bank = self.banks.iter().find(|bank| bank.range.contains(range))?;
-        if bank.later.is_used() || !vm::moves_pages() {
+        // Of a file the pages are others' too.
+        if bank.later.is_used() || bank.file().is_some() || !vm::moves_pages() {
             return None;
         }
         vm::withhold(&bank.place(range)?).ok()?;
@@ -139,9 +143,19 @@ impl Bank {
         Ok(Self { range, mapping: Aligned::new(range)?, later: Later::default() })
     }
 
+    /// RAM at `range`, which is what `mapping` begins with.
+    pub(super) fn beginning(range: GuestRange, mapping: MmapRegion) -> Self {
+        Self { range, mapping: Aligned { mapping, skip: 0 }, later: Later::default() }
+    }
+
     /// Where in the guest.
     pub(super) fn range(&self) -> GuestRange {
         self.range
+    }
+
+    /// What holds it, if that is a file.
+    pub(super) fn file(&self) -> Option<&FileOffset> {
+        self.mapping.mapping.file_offset()
     }
 
     /// All of it, also what is withheld: to be shown to KVM, not to be touched.
