@@ -69,6 +69,8 @@ mod onward;
 mod oracle;
 /// Man pages and completions.
 mod packaging;
+/// A user who is not root.
+mod plain_user;
 /// What ukivm says of a plan: golden text and JSON.
 mod plan;
 /// What a kernel is handed on both engines, by its own account.

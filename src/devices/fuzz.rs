@@ -31,10 +31,11 @@ use crate::engine::kvm::GuestMemory;
 use crate::sandbox::trial;
 
 /// The targets of this crate.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 4] = [
     Target { name: "ports", run: ports, seeds: ports_seeds },
     Target { name: "pci", run: pci, seeds: pci_seeds },
     Target { name: "queue", run: virtio::fuzz::queue, seeds: virtio::fuzz::seeds },
+    Target { name: "devices", run: virtio::fuzz::devices, seeds: virtio::fuzz::device_seeds },
 ];
 
 /// Where the function's memory is put by most seeds.
@@ -285,5 +286,9 @@ mod tests {
     #[test]
     fn a_queue_is_walked_as_the_standard_has_it_whatever_is_in_it() {
         holds("queue", 20_000);
+    }
+    #[test]
+    fn a_device_writes_nowhere_but_where_its_driver_lets_it() {
+        holds("devices", 20_000);
     }
 }

@@ -95,7 +95,12 @@ fn run_from_file(guest: &Guest, change: impl FnOnce(&File)) -> (Result<End, Erro
     let range = FileRange::first(INITRD.len());
     let plan = plan(guest, Content::File(FileSlice { file: FileId::UKI, range }));
     let mut files = Files::default();
-    files.push(OpenFile { path, file: file.try_clone().expect("a file"), len: INITRD.len() });
+    files.push(OpenFile {
+        path,
+        file: file.try_clone().expect("a file"),
+        len: INITRD.len(),
+        is_sparse: false,
+    });
     change(&file);
     let session = session(&scratch);
     let (attached, sandbox) = (&Attached::default(), &Sandbox::none());

@@ -115,10 +115,14 @@ impl Console {
         Self { speaker, keyboard, size, config: config(size.unwrap_or_default()) }
     }
 
-    fn serve_until_stopped(&mut self, driver: &mut Driver) -> Result<(), Broken> {
+    /// Serves a guest that is `settling`.
+    pub(super) fn serve_until_stopped(
+        &mut self,
+        driver: &mut Driver,
+        mut settling: Settling,
+    ) -> Result<(), Broken> {
         driver.watch(&self.keyboard.bell).map_err(|_no_room| Broken)?;
         let stopping = driver.stopping();
-        let mut settling = Settling::begun(Instant::now());
         while !driver.is_stopping() {
             // Non-blocking: fails where it was not rung.
             drop(self.keyboard.bell.read());
@@ -230,7 +234,7 @@ impl Device for Console {
         if let Some(size) = self.size {
             self.keyboard.lock().size.get_or_insert(size);
         }
-        self.serve_until_stopped(driver)
+        self.serve_until_stopped(driver, Settling::begun(Instant::now()))
     }
 }
 

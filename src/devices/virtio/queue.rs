@@ -52,6 +52,8 @@ pub struct Queue {
     pub(super) interrupt: Interrupt,
     /// How many requests had been given back when the guest was told last.
     told: u16,
+    /// How many had been made available when those had too little room.
+    seen: u16,
 }
 
 /// A request: buffers in guest memory, in order.
@@ -71,7 +73,7 @@ impl Queue {
         interrupt: Interrupt,
     ) -> Option<Self> {
         let is_sound = !ring.ready() || ring.is_valid(&memory);
-        is_sound.then_some(Self { ring, memory, bell, interrupt, told: 0 })
+        is_sound.then_some(Self { ring, memory, bell, interrupt, told: 0, seen: 0 })
     }
 
     /// Whether the driver uses it.
@@ -127,12 +129,13 @@ impl Queue {
         if !self.is_used() {
             return Ok(None);
         }
-        let Self { ring, memory, .. } = self;
+        let Self { ring, memory, seen, .. } = self;
         let memory = &*memory;
         let (mut taken, mut room) = (Vec::new(), 0_u64);
         while room < len && taken.len() < usize::from(most) {
             let chain = ring.iter(memory).map_err(|_broken| Broken)?.next();
             let Some(descriptors) = chain else {
+                *seen = ring.next_avail();
                 for _ in &taken {
                     ring.go_to_previous_position();
                 }
@@ -199,6 +202,17 @@ impl Queue {
             return Ok(false);
         }
         self.ring.enable_notification(&self.memory).map_err(|_broken| Broken)
+    }
+
+    /// The same where what there is has too little room, as [`Queue::take_room`] has said:
+    /// whether there is more by now.
+    pub fn listen_for_room(&mut self) -> Result<bool, Broken> {
+        let next = self.ring.next_avail();
+        // The driver rings at the request behind the one that it is told of here.
+        self.ring.set_next_avail(self.seen);
+        let is_there_more = self.listen();
+        self.ring.set_next_avail(next);
+        is_there_more
     }
 
     /// Says that the bell need not be rung: requests are looked for as it is.

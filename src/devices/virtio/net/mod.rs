@@ -117,7 +117,7 @@ fn exchange(
         let is_blocked = received == Some(Received::NoRoom);
         let more_to_receive = match received {
             Some(Received::Taken) => true,
-            Some(Received::NoRoom) => rx.listen()?,
+            Some(Received::NoRoom) => rx.listen_for_room()?,
             None => false,
         };
         if more_to_send || more_to_receive {

@@ -239,6 +239,12 @@ fn what_comes_waits_until_the_driver_makes_room() {
     card.offer(RX, 1, &[(0x31_0000, 1000)]);
     thread::sleep(Duration::from_millis(30));
     assert_eq!(card.used(RX), 1);
+    // It sleeps meanwhile, and does not look again and again: then it would want no bell, now
+    // and then.
+    for _ in 0..10_000 {
+        let flags: u16 = card.rig.memory.read_obj(GuestAddress(RINGS[RX][2])).unwrap();
+        assert_eq!(flags, 0);
+    }
     card.offer(RX, 2, &[(0x32_0000, 1000)]);
     card.wait_for_used(RX, 3);
     assert_eq!([1, 2].map(|number| card.entry(RX, number)), [(1, 1000), (2, 512)]);

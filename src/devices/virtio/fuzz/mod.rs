@@ -1,5 +1,5 @@
-//! A target for fuzzing: a queue as any driver may set it up and fill it, and a disk
-//! behind it.
+//! Targets for fuzzing: a queue as any driver may set it up and fill it, with a disk behind
+//! it, and each device behind its queues.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -7,12 +7,15 @@
     reason = "a target stops where something does not hold"
 )]
 
+mod devices;
+
 use std::{io, sync::Arc};
 
 use firmware_less::{machine::Machine, range::index, testing::fuzz::Input};
 use virtio_queue::{Queue as Ring, QueueT as _};
 use vm_memory::{Bytes as _, GuestAddress, GuestMemoryBackend as _, VolatileSlice};
 
+pub(in crate::devices) use self::devices::{devices, seeds as device_seeds};
 use super::{
     Chain, Queue,
     block::{Block, Properties, Storage},
@@ -93,7 +96,7 @@ pub(in crate::devices) fn queue(bytes: &[u8]) {
 }
 
 fn serve(memory: &GuestMemory, input: &mut Input<'_>) -> usize {
-    let Some(ring) = ring(input) else { return 0 };
+    let Some(ring) = ring(input, 0) else { return 0 };
     let read_only = input.flag();
     while !input.is_over() {
         let at = input.number() % (IMAGE as u64);
@@ -122,14 +125,17 @@ fn serve(memory: &GuestMemory, input: &mut Input<'_>) -> usize {
     used
 }
 
-/// The queue that the driver sets up, if it can be one.
-fn ring(input: &mut Input<'_>) -> Option<Ring> {
+/// How far the rings of one queue are from those of the next.
+const APART: u64 = 0x400;
+
+/// The queue of that number as the driver sets it up, if it can be one.
+fn ring(input: &mut Input<'_>, number: u64) -> Option<Ring> {
     let mut ring = Ring::new(16).ok()?;
     ring.try_set_size(1 << (input.byte() % 5)).ok()?;
     ring.set_event_idx(input.flag());
     // At the usual places, more often than not.
     let mut place = |usual| match input.byte() {
-        0..0xf0 => GuestAddress(usual),
+        0..0xf0 => GuestAddress(usual + number * APART),
         _ => GuestAddress(input.number()),
     };
     ring.try_set_desc_table_address(place(DESCRIPTORS)).ok()?;
