@@ -48,7 +48,8 @@ const AT_TIMES: &[(&[&str], &str, &str)] = &[
         "who writes results may fence itself in before the others, or after them",
     ),
     (&["lseek", "newfstatat"], "KQ", "hosts without Landlock: why no kernel could run"),
-    (&["rename", "unlink"], "KQ", "file systems that have no file without a name"),
+    (&["openat", "rename", "unlink"], "Q", "file systems that have no file without a name"),
+    (&["rename", "unlink"], "K", "file systems that have no file without a name"),
     (&["KVM_SET_XCRS"], "K", "processors with XSAVE"),
     (
         &["epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2"],

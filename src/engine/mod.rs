@@ -65,6 +65,12 @@ pub enum Error {
         #[source]
         source: NetworkError,
     },
+    /// Huge pages that are set aside are for guests on KVM.
+    #[error("--hugepages is for guests on KVM, and this one is on the TCG engine")]
+    NoHugePages,
+    /// They are nobody else's.
+    #[error("--hugepages is for guests without --share, whose memory another process has too")]
+    NoSharedHugePages,
     /// A folder can't be shared.
     #[error("--share {}", path.display())]
     Share {
@@ -77,12 +83,6 @@ pub enum Error {
     /// What the guest depends on can't be watched.
     #[error("can't watch the processes that the guest depends on")]
     Watch(#[source] io::Error),
-    /// Huge pages that are set aside are for guests on KVM.
-    #[error("--hugepages is for guests on KVM, and this one is on the TCG engine")]
-    NoHugePages,
-    /// They are nobody else's.
-    #[error("--hugepages is for guests without --share, whose memory another process has too")]
-    NoSharedHugePages,
     /// Guest memory can't be read back.
     #[error("can't read guest memory")]
     ReadBack(#[source] io::Error),
@@ -127,11 +127,11 @@ impl Error {
                 Some("`ukivm doctor` says what this host can do, and how to mend it".into())
             }
             Self::Network { source, .. } => source.hint(),
-            Self::Share { source, .. } => source.hint(),
             Self::Kvm(kvm::Error::HugePages { wanted, host, .. }) => Some(host.hint(*wanted)),
             Self::NoHugePages => {
                 Some("leave --hugepages out, or see by `ukivm doctor` what KVM lacks here".into())
             }
+            Self::Share { source, .. } => source.hint(),
             _ => None,
         }
     }

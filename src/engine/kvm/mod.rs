@@ -87,9 +87,6 @@ pub enum Error {
         /// What the kernel said.
         source: vm_memory::mmap::MmapRegionError,
     },
-    /// Memory for a guest that shares it can't be had.
-    #[error("can't make a file for guest RAM")]
-    File(#[source] io::Error),
     /// The host has set too few huge pages aside.
     #[error("--hugepages: guest memory takes {wanted} huge pages of 2 MiB, {host}")]
     HugePages {
@@ -100,6 +97,9 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Memory for a guest that shares it can't be had.
+    #[error("can't make a file for guest RAM")]
+    File(#[source] io::Error),
     /// A range that is not in RAM.
     #[error("{range} is not wholly in guest RAM")]
     NotRam {
