@@ -16,7 +16,7 @@ mod known;
 use std::{
     env,
     fs::{self, DirBuilder, File},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -29,7 +29,7 @@ use sha2::{Digest as _, Sha256};
 use self::known::Identity;
 use crate::{
     digest::{Digest, hex},
-    files::OpenFile,
+    files::{OpenFile, write_sparse},
 };
 
 /// The most bytes that are kept; what was used last stays.
@@ -163,7 +163,7 @@ impl Cache {
         };
         let whole = file.metadata()?.len();
         let Some(len) = whole.checked_sub(SEAL_LEN as u64) else { return Ok(Found::Damaged) };
-        let open = OpenFile { path, file, len };
+        let open = OpenFile { path, file, len, is_sparse: true };
         if !self.is_sound(&open)? {
             return Ok(Found::Damaged);
         }
@@ -200,9 +200,9 @@ impl Cache {
         let path = self.path(key);
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let mut file = File::from(rustix::fs::open(&self.folder, flags, mode)?);
-        file.write_all(unpacked)?;
-        file.write_all(&seal(crc32fast::hash(unpacked)))?;
+        let file = File::from(rustix::fs::open(&self.folder, flags, mode)?);
+        write_sparse(&file, unpacked)?;
+        file.write_all_at(&seal(crc32fast::hash(unpacked)), unpacked.len() as u64)?;
         self.make_room(&path, unpacked.len() as u64)?;
         match publish(&file, &path) {
             // Damaged, or another run was faster: ours is as good.
@@ -218,7 +218,7 @@ impl Cache {
             }
             published => published?,
         }
-        Ok(OpenFile { path, file, len: unpacked.len() as u64 })
+        Ok(OpenFile { path, file, len: unpacked.len() as u64, is_sparse: true })
     }
 
     fn path(&self, key: &Key) -> PathBuf {

@@ -10,6 +10,7 @@ mod measure;
 mod net;
 mod probe;
 mod sandbox;
+mod share;
 mod smoke;
 mod system;
 mod verify;
@@ -29,6 +30,8 @@ pub use measure::{BankOption, MeasureOptions};
 pub use net::{NetOption, Plug, Protocol, Publish};
 pub use probe::{BUILT_IN, ProbeOptions};
 pub use sandbox::SandboxOptions;
+pub(crate) use share::checked as checked_tag;
+pub use share::{ShareError, ShareOption, TAG_MAX};
 pub use smoke::{
     FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
     Reboot, Shard, SmokeOptions, VERDICT,
@@ -137,6 +140,11 @@ pub struct JobOptions {
     /// Guest memory, with its unit: 512M, 4G
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = memory)]
     pub memory: u64,
+
+    /// Guest memory in huge pages that the host has set aside (vm.nr_hugepages), as many as it
+    /// takes at once; on KVM only
+    #[arg(long)]
+    pub hugepages: bool,
 
     /// Number of vCPUs
     #[arg(long, value_name = "N", default_value_t = 1)]

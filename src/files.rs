@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -12,11 +12,16 @@ use firmware_less::{
     range::{FileRange, index},
     read_at::ReadAt,
 };
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::{
+    fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create},
+    io::Errno,
+};
 use thiserror::Error;
 
 /// How much is read at once.
 const CHUNK: usize = 1 << 18;
+/// What is left out where it is zero: a hole costs as much as reading a few pages.
+const BLOCK: usize = 1 << 16;
 
 /// Why a file can't be used.
 #[derive(Debug, Error)]
@@ -56,6 +61,8 @@ pub struct OpenFile {
     pub file: File,
     /// Its length in bytes when it was opened.
     pub len: u64,
+    /// Whether it is one of ours, which has holes where much is zero.
+    pub is_sparse: bool,
 }
 
 impl OpenFile {
@@ -74,7 +81,7 @@ impl OpenFile {
         if metadata.len() == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
             return Err(Error::NoLength);
         }
-        Ok(Self { path: path.to_owned(), file, len: metadata.len() })
+        Ok(Self { path: path.to_owned(), file, len: metadata.len(), is_sparse: false })
     }
 }
 
@@ -99,11 +106,38 @@ impl OpenFile {
         Ok(())
     }
 
+    /// How many zeros there are from `offset`, and how many bytes of anything after them; of
+    /// no more than `len` bytes in all, which are in the file. lseek(2), `SEEK_DATA`.
+    pub fn zeros_and_data(&self, offset: u64, len: u64) -> io::Result<(u64, u64)> {
+        if !self.is_sparse {
+            return Ok((0, len));
+        }
+        let zeros = match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(data) => data.saturating_sub(offset).min(len),
+            // None up to its end, which is for whoever reads to find where that is nearer now.
+            Err(Errno::NXIO) => {
+                let end = self.file.metadata()?.len();
+                len.min(end.saturating_sub(offset))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let rest = len.saturating_sub(zeros);
+        if rest == 0 {
+            return Ok((zeros, 0));
+        }
+        let data = offset.saturating_add(zeros);
+        match rustix::fs::seek(&self.file, SeekFrom::Hole(data)) {
+            Ok(hole) => Ok((zeros, hole.saturating_sub(data).min(rest))),
+            Err(Errno::NXIO) => Ok((zeros, rest)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// A file of these bytes that is nowhere but in memory, by that name.
     pub fn in_memory(name: &str, bytes: &[u8]) -> io::Result<Self> {
-        let mut file = File::from(memfd_create("ukivm", MemfdFlags::CLOEXEC)?);
-        file.write_all(bytes)?;
-        Ok(Self { path: name.into(), file, len: bytes.len() as u64 })
+        let file = File::from(memfd_create("ukivm", MemfdFlags::CLOEXEC)?);
+        write_sparse(&file, bytes)?;
+        Ok(Self { path: name.into(), file, len: bytes.len() as u64, is_sparse: true })
     }
 
     /// A copy in memory, of the bytes that are there now and that nothing can change
@@ -116,8 +150,28 @@ impl OpenFile {
             &copy,
             SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
         )?;
-        Ok(Self { path: self.path.clone(), file: copy, len })
+        Ok(Self { path: self.path.clone(), file: copy, len, is_sparse: false })
     }
+}
+
+/// Writes `bytes` to `file`, which is empty, but for what of them is zero: holes need not be
+/// kept, nor be read.
+pub(crate) fn write_sparse(file: &File, bytes: &[u8]) -> io::Result<()> {
+    static ZEROS: [u8; BLOCK] = [0; BLOCK];
+    file.set_len(bytes.len() as u64)?;
+    let mut offset = 0_u64;
+    let is_hole = |block: &[u8]| ZEROS.starts_with(block);
+    let blocks: Vec<&[u8]> = bytes.chunks(BLOCK).collect();
+    for run in blocks.chunk_by(|one, other| is_hole(one) == is_hole(other)) {
+        let len = run.iter().fold(0_usize, |len, block| len.saturating_add(<[u8]>::len(block)));
+        if !run.first().is_some_and(|block| is_hole(block)) {
+            let start = index(offset);
+            let part = bytes.get(start..start.saturating_add(len)).unwrap_or_default();
+            file.write_all_at(part, offset)?;
+        }
+        offset = offset.saturating_add(len as u64);
+    }
+    Ok(())
 }
 
 fn kind(file_type: std::fs::FileType) -> &'static str {
@@ -201,6 +255,24 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_zero_is_a_hole_and_reads_as_it_was() {
+        let block = BLOCK as u64;
+        let mut bytes = vec![0; 9 * BLOCK + 5];
+        bytes[BLOCK - 1] = 1;
+        bytes[5 * BLOCK] = 2;
+        let file = OpenFile::in_memory("sparse", &bytes).unwrap();
+        let mut read = vec![7; bytes.len()];
+        file.read_exact_at(0, &mut read).unwrap();
+        assert!(read == bytes);
+        let from = |offset| file.zeros_and_data(offset, file.len - offset).unwrap();
+        assert_eq!(from(0), (0, block));
+        assert_eq!(from(block), (4 * block, block));
+        assert_eq!(from(6 * block), (3 * block + 5, 0));
+        assert_eq!(file.zeros_and_data(2 * block, 7).unwrap(), (7, 0));
+        assert_eq!(file.zeros_and_data(4 * block, block + 7).unwrap(), (block, 7));
+    }
 
     #[test]
     fn a_file_that_became_shorter_is_said_to_have() {

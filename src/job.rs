@@ -67,6 +67,8 @@ pub struct Job {
     pub kexec: kexec::Options,
     /// For a kernel that is to be entered directly.
     pub direct: Option<Directly>,
+    /// Whether its memory is in huge pages that the host has set aside.
+    pub huge_pages: bool,
     /// What the machine has on PCI.
     pub attached: Attached,
     /// Whether that is a virtio console too.
@@ -91,6 +93,7 @@ impl Job {
         Load {
             plan: &planned.plan,
             files: &self.files,
+            huge_pages: self.huge_pages,
             attached: &self.attached,
             digest: planned.digest.map(|digest| (planned.digested.as_slice(), digest)),
             sandbox,
@@ -143,6 +146,7 @@ impl Job {
             kernel,
             kexec,
             direct,
+            huge_pages: options.hugepages,
             attached,
             has_hvc0,
             oem_strings,

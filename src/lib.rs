@@ -55,6 +55,7 @@
 //! let load = Load {
 //!     plan: &plan,
 //!     files: &files,
+//!     huge_pages: false,
 //!     attached: &Attached::default(),
 //!     digest: None,
 //!     sandbox: &Sandbox::none(),

@@ -69,6 +69,8 @@ mod onward;
 mod oracle;
 /// Man pages and completions.
 mod packaging;
+/// A user who is not root.
+mod plain_user;
 /// What ukivm says of a plan: golden text and JSON.
 mod plan;
 /// What a kernel is handed on both engines, by its own account.
@@ -87,6 +89,8 @@ mod rules;
 mod sandbox;
 /// What SECURITY.md promises.
 mod security;
+/// Folders that guests share with the host.
+mod share;
 /// Many VMs at once.
 mod side_by_side;
 /// The verdicts of `ukivm smoke`.

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use serde::Serialize;
 
 use super::output_file::OutputFile;
-use crate::{error::Error, files::Files};
+use crate::{error::Error, files::Files, sandbox::Sandbox};
 
 /// Where the JSON goes.
 #[derive(Debug)]
@@ -16,6 +16,11 @@ impl JsonFile {
     /// run left there is gone from now on.
     pub(super) fn prepare(path: &Path, files: &Files) -> Result<Self, Error> {
         OutputFile::prepare(path, files).map(Self)
+    }
+
+    /// Has `sandbox` let it be written.
+    pub(super) fn allowed_by(&self, sandbox: Sandbox) -> Sandbox {
+        self.0.allowed_by(sandbox)
     }
 
     /// Writes `value`.

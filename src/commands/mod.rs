@@ -7,6 +7,7 @@ pub mod help;
 pub mod inspect;
 mod json_file;
 pub mod measure;
+mod new_file;
 mod output_file;
 pub mod plan;
 pub mod probe;

@@ -8,12 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Access, access};
-
+use super::new_file::NewFile;
 use crate::{
     cli::STANDARD_OUTPUT,
     error::Error,
     files::{Files, OpenFile},
+    sandbox::Sandbox,
 };
 
 /// Where the output goes.
@@ -28,8 +28,8 @@ enum Target {
     StandardOutput,
     /// A link, a pipe or a device: written as it is, never replaced.
     InPlace(File),
-    /// A plain file: replaced when all is written.
-    Part(PathBuf),
+    /// A plain file: there when all is written.
+    New(NewFile),
 }
 
 impl OutputFile {
@@ -45,7 +45,7 @@ impl OutputFile {
         }
         let target = match fs::symlink_metadata(path) {
             Ok(metadata) if !metadata.is_file() => Target::InPlace(open(path).map_err(failed)?),
-            _ => Target::Part(part(path).map_err(failed)?),
+            _ => Target::New(NewFile::prepare(path).map_err(failed)?),
         };
         Ok(Self { path: path.to_owned(), target })
     }
@@ -53,6 +53,15 @@ impl OutputFile {
     /// As it was named.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has `sandbox` let it be written.
+    pub(super) fn allowed_by(&self, sandbox: Sandbox) -> Sandbox {
+        match &self.target {
+            Target::New(file) => file.allowed_by(sandbox),
+            // It is open.
+            Target::StandardOutput | Target::InPlace(_) => sandbox,
+        }
     }
 
     /// Has `give` write it, piece by piece. What it wrote is gone again where it
@@ -69,11 +78,7 @@ impl OutputFile {
         match &self.target {
             Target::StandardOutput => into(&mut io::stdout().lock(), true),
             Target::InPlace(file) => into(&mut &*file, false),
-            Target::Part(part) => {
-                let mut file = File::create(part).map_err(failed)?;
-                into(&mut file, false)?;
-                fs::rename(part, &self.path).map_err(failed)
-            }
+            Target::New(file) => file.write(|out| into(out, false), failed),
         }
     }
 }
@@ -116,15 +121,6 @@ impl Sink<'_> {
     }
 }
 
-impl Drop for OutputFile {
-    fn drop(&mut self) {
-        if let Target::Part(part) = &self.target {
-            // It has its final name, was never made, or nobody wants it.
-            fs::remove_file(part).ok();
-        }
-    }
-}
-
 /// Whether `path` leads to a file of the job.
 fn is_one_of(path: &Path, files: &Files) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
@@ -140,15 +136,4 @@ fn open(path: &Path) -> io::Result<File> {
         File::options().write(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?;
     Ok(file)
-}
-
-/// A name beside `path` that no other run uses. Nothing is made there yet, so
-/// nothing is left where the run is killed.
-fn part(path: &Path) -> io::Result<PathBuf> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?;
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(path.with_added_extension(format!("{}.part", std::process::id()))),
-    }
 }

@@ -21,13 +21,14 @@ use crate::{
 
 /// Runs the job and gives the exit status.
 pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
-    let sandbox = Sandbox::unless(options.sandbox.no_sandbox).writing(options.json.as_deref());
+    let sandbox = Sandbox::unless(options.sandbox.no_sandbox);
     let mut timeline = Timeline::new(start);
     let grace = options.grace.unwrap_or_default();
     let machine = job::machine(&options.job)?.with_power_button(!grace.is_zero());
     let job = Job::open(&options.job, &mut |milestone| timeline.note(milestone))?;
     let report = options.json.as_deref().map(|path| JsonFile::prepare(path, &job.files));
     let report = report.transpose()?;
+    let sandbox = report.iter().fold(sandbox, |sandbox, report| report.allowed_by(sandbox));
     let engine = match Engine::choose(options.engine) {
         Err(error) if options.skip_without_engine => return Ok(skipped(&error)),
         chosen => chosen?,

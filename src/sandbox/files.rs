@@ -52,9 +52,32 @@ enum Whom {
     Qemu,
 }
 
+/// Folders in which something is to be made.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    /// Files that are open get their names there; what has one is not touched.
+    pub(super) naming: Vec<PathBuf>,
+    /// Files are made and replaced there.
+    pub(super) writing: Vec<PathBuf>,
+}
+
+impl Outputs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.naming.is_empty() && self.writing.is_empty()
+    }
+
+    fn allow(&self, ruleset: RulesetCreated) -> Result<RulesetCreated, RulesetError> {
+        let name = BitFlags::from(AccessFs::MakeReg);
+        let write = name | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::RemoveFile;
+        ruleset
+            .add_rules(path_beneath_rules(&self.naming, name))?
+            .add_rules(path_beneath_rules(&self.writing, write))
+    }
+}
+
 /// Leaves the calling thread and those that it starts what they still need.
-pub(super) fn confine(engine: Kind, outputs: &[PathBuf]) {
-    let ruleset = ruleset(Whom::Us).and_then(|ruleset| writable(ruleset, outputs));
+pub(super) fn confine(engine: Kind, outputs: &Outputs) {
+    let ruleset = ruleset(Whom::Us).and_then(|ruleset| outputs.allow(ruleset));
     let confined = ruleset.and_then(|ruleset| match engine {
         Kind::Kvm => {
             let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
@@ -71,9 +94,9 @@ pub(super) fn confine(engine: Kind, outputs: &[PathBuf]) {
     }
 }
 
-/// Leaves the calling thread `outputs`, to be written. What can't be had was said.
-pub(super) fn confine_to(outputs: &[PathBuf]) {
-    let ruleset = ruleset(Whom::Us).and_then(|ruleset| writable(ruleset, outputs));
+/// Leaves the calling thread `outputs`. What can't be had was said.
+pub(super) fn confine_to(outputs: &Outputs) {
+    let ruleset = ruleset(Whom::Us).and_then(|ruleset| outputs.allow(ruleset));
     ruleset.and_then(RulesetCreated::restrict_self).ok();
 }
 
@@ -127,14 +150,6 @@ pub(crate) fn landlock() -> Result<String, String> {
     }
 }
 
-/// The folder of the file at `path`.
-pub(super) fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
 /// Nothing at all.
 fn ruleset(whom: Whom) -> Result<RulesetCreated, RulesetError> {
     let ruleset = Ruleset::default()
@@ -148,21 +163,65 @@ fn ruleset(whom: Whom) -> Result<RulesetCreated, RulesetError> {
     }
 }
 
-/// And files made in `folders`, and those that are there written.
-fn writable(ruleset: RulesetCreated, folders: &[PathBuf]) -> Result<RulesetCreated, RulesetError> {
-    let write: BitFlags<AccessFs> =
-        AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
-    ruleset.add_rules(path_beneath_rules(folders, write))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, io, os::unix::fs::OpenOptionsExt as _, thread};
+
+    use rustix::fs::{AtFlags, CWD, linkat};
+
     use super::*;
 
+    /// What comes of `act` in a thread that is confined to naming files in `folder`.
+    fn confined<T: Send>(folder: &Path, act: impl FnOnce() -> T + Send) -> T {
+        let outputs = Outputs { naming: vec![folder.to_owned()], ..Outputs::default() };
+        let within = || {
+            rustix::thread::set_no_new_privs(true).expect("anybody may");
+            confine_to(&outputs);
+            act()
+        };
+        thread::scope(|scope| scope.spawn(within).join()).expect("it does not panic")
+    }
+
+    fn skipped(why: &str) {
+        say(&format!("skipped: {why}"));
+    }
+
     #[test]
-    fn a_file_without_a_folder_is_in_this_one() {
-        assert_eq!(folder(Path::new("result.json")), Path::new("."));
-        assert_eq!(folder(Path::new("a/result.json")), Path::new("a"));
-        assert_eq!(folder(Path::new("/result.json")), Path::new("/"));
+    fn what_is_in_the_folder_of_a_report_can_be_neither_changed_nor_removed_from_within() {
+        if let Err(why) = landlock() {
+            return skipped(&format!("no Landlock: {why}"));
+        }
+        let scratch = tempfile::tempdir().expect("a folder");
+        let folder = scratch.path();
+        let there = folder.join("there");
+        fs::write(&there, "of the user's").expect("a file");
+        let other = tempfile::tempdir().expect("another folder");
+        let report = File::options().write(true).custom_flags(libc::O_TMPFILE).open(folder);
+        let Ok(report) = report else {
+            return skipped("this file system has no files without a name");
+        };
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&report);
+        let name = |path: &Path| -> io::Result<()> {
+            let report = format!("/proc/self/fd/{descriptor}");
+            Ok(linkat(CWD, report, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+        };
+        confined(folder, || {
+            let refused = |what: &str, done: io::Result<()>| {
+                let kind = done.expect_err(what).kind();
+                assert_eq!(kind, io::ErrorKind::PermissionDenied, "{what}");
+            };
+            refused("read", fs::read(&there).map(drop));
+            refused("written", File::options().append(true).open(&there).map(drop));
+            refused("emptied", File::create(&there).map(drop));
+            refused("made", fs::write(folder.join("new"), "x"));
+            refused("removed", fs::remove_file(&there));
+            refused("moved", fs::rename(&there, folder.join("moved")));
+            refused("a folder", fs::create_dir(folder.join("folder")));
+            refused("elsewhere", name(&other.path().join("report")));
+            assert_eq!(name(&there).expect_err("it is there").kind(), io::ErrorKind::AlreadyExists);
+            name(&folder.join("report")).expect("that is what it may");
+        });
+        assert_eq!(fs::read_to_string(&there).ok().as_deref(), Some("of the user's"));
+        assert!(folder.join("report").exists());
     }
 }

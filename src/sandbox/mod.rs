@@ -45,10 +45,11 @@ mod violation;
 
 use std::{
     os::fd::{OwnedFd, RawFd},
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use self::files::Outputs;
 pub use self::rules::Thread;
 pub(crate) use self::{
     files::landlock,
@@ -66,8 +67,8 @@ can do all that you can: no system call is refused, no file is out of reach";
 #[derive(Debug, Default)]
 pub struct Sandbox {
     is_on: bool,
-    /// Whatever is written there by name when the guest has ended.
-    outputs: Vec<PathBuf>,
+    /// Where something is to be made when the guest has ended.
+    outputs: Outputs,
     inherited: Vec<RawFd>,
     /// QEMU is started more than once.
     starts_again: bool,
@@ -93,17 +94,17 @@ impl Sandbox {
         Self { is_on: true, inherited: privileges::inherited(), ..Self::default() }
     }
 
-    /// The file at `path` is to be written after the guest has ended.
+    /// Files that are open already get names in `folder` after the guest has ended.
     #[must_use]
-    pub fn writing(mut self, path: Option<&Path>) -> Self {
-        self.outputs.extend(path.map(files::folder));
+    pub fn naming_in(mut self, folder: &Path) -> Self {
+        self.outputs.naming.push(folder.to_owned());
         self
     }
 
-    /// Files in `folder` are to be written after the guest has ended.
+    /// Files in `folder` are to be made and replaced by name after the guest has ended.
     #[must_use]
-    pub fn writing_in(mut self, folder: Option<&Path>) -> Self {
-        self.outputs.extend(folder.map(Path::to_owned));
+    pub fn writing_in(mut self, folder: &Path) -> Self {
+        self.outputs.writing.push(folder.to_owned());
         self
     }
 

@@ -205,8 +205,9 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_pread64, DEV, "the UKI, of a guest started anew or one that hangs"),
     allow(libc::SYS_lseek, SUP, "a file's place"),
     allow(libc::SYS_openat, SUP, "reports and /dev/kvm; which, Landlock says"),
-    allow(libc::SYS_rename, SUP, "a report gets its name when it is whole"),
-    allow(libc::SYS_unlink, SUP, "a report that is not whole"),
+    allow(libc::SYS_linkat, SUP, "a report gets its name when it is whole"),
+    allow(libc::SYS_rename, SUP, "the same where file systems have no file without a name"),
+    allow(libc::SYS_unlink, SUP, "a report that is not whole, there"),
     allow(libc::SYS_getrandom, ALL, "tables of a hash; the source of random numbers"),
     allow(libc::SYS_eventfd2, DEV, "a guest started anew; a device begins"),
     allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
@@ -247,6 +248,10 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_epoll_pwait, DEV, "a device waits for its queues"),
     // Networks. What is sent is with the calls of every thread; tap devices are files.
     allow(libc::SYS_shutdown, SUP, "the other end of a network is told to end"),
+    // Shares.
+    allow(libc::SYS_sendmsg, "KP", "whoever serves a share is given memory and queues"),
+    allow(libc::SYS_recvmsg, "KP", "and answers"),
+    allow(libc::SYS_memfd_create, "K", "memory that is shared, of a guest started anew"),
     // QEMU.
     allow(libc::SYS_recvmsg, "Q", "QEMU sets up a device that is ours, and sends its files"),
     allow(libc::SYS_kill, "Q", "ends QEMU"),

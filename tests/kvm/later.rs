@@ -95,11 +95,17 @@ fn run_from_file(guest: &Guest, change: impl FnOnce(&File)) -> (Result<End, Erro
     let range = FileRange::first(INITRD.len());
     let plan = plan(guest, Content::File(FileSlice { file: FileId::UKI, range }));
     let mut files = Files::default();
-    files.push(OpenFile { path, file: file.try_clone().expect("a file"), len: INITRD.len() });
+    files.push(OpenFile {
+        path,
+        file: file.try_clone().expect("a file"),
+        len: INITRD.len(),
+        is_sparse: false,
+    });
     change(&file);
     let session = session(&scratch);
     let (attached, sandbox) = (&Attached::default(), &Sandbox::none());
-    let load = Load { plan: &plan, files: &files, digest: None, attached, sandbox };
+    let (plan, files) = (&plan, &files);
+    let load = Load { plan, files, huge_pages: false, digest: None, attached, sandbox };
     let ran = Engine { kind: Kind::Kvm, reason: "tested".into() }.run(&load, &session);
     (ran.map(|outcome| outcome.end), session.finish().timeline)
 }

@@ -1,13 +1,14 @@
 //! Guest memory, below and above the hole.
 
-use firmware_less::range::GuestRange;
+use firmware_less::{machine::Machine, plan::BootPlan, range::GuestRange};
 use iced_x86::code_asm::*;
 use ukivm::{
-    engine::kvm::{GuestMemory, Vm},
+    engine::kvm::{Error, GuestMemory, Vm},
     files::Files,
 };
 
 use super::guest::{Guest, SCRATCH, power_off, send};
+use crate::support::skip;
 
 const GIB: u64 = 1 << 30;
 
@@ -44,14 +45,38 @@ fn a_loaded_vm_shows_its_memory() {
     let text = b"placed".to_vec();
     let plan = Guest::new(power_off).with("text", SCRATCH, text).plan();
     let memory = GuestMemory::new(plan.machine()).expect("memory");
-    memory.load(&plan, &Files::default()).expect("a loaded plan");
-    let Ok(vm) = Vm::create(plan.machine(), &memory) else {
-        crate::support::skip("a_loaded_vm_shows_its_memory", "no VM");
+    shows("a_loaded_vm_shows_its_memory", &plan, &memory);
+}
+
+/// That a VM over `memory`, loaded with `plan`, shows what that places.
+fn shows(test: &str, plan: &BootPlan, memory: &GuestMemory) {
+    memory.load(plan, &Files::default()).expect("a loaded plan");
+    let Ok(vm) = Vm::create(plan.machine(), memory) else {
+        skip(test, "no VM");
         return;
     };
-    let vm = vm.ready(&plan).expect("vCPUs");
+    let vm = vm.ready(plan).expect("vCPUs");
     let mut seen: Vec<u8> = Vec::new();
     vm.read_memory(GuestRange::constant(SCRATCH - 2, 10), &mut |bytes| seen.extend(bytes))
         .expect("memory to read");
     assert_eq!(seen, b"\0\0placed\0\0");
+}
+
+#[test]
+fn memory_may_be_in_huge_pages_that_the_host_has_set_aside() {
+    let test = "memory_may_be_in_huge_pages_that_the_host_has_set_aside";
+    let plan = Guest::new(power_off).with("text", SCRATCH, b"placed".to_vec()).plan();
+    match GuestMemory::in_huge_pages(plan.machine()) {
+        Ok(memory) => shows(test, &plan, &memory),
+        Err(lacking) => skip(test, &lacking.to_string()),
+    }
+}
+
+#[test]
+fn huge_pages_that_the_host_has_too_few_of_are_counted() {
+    let machine = Machine::new(1 << 40, 1).expect("a machine");
+    let error = GuestMemory::in_huge_pages(&machine).expect_err("nobody has a TiB to spare");
+    assert!(matches!(error, Error::HugePages { wanted: 0x8_0000, .. }), "{error:?}");
+    let start = "--hugepages: guest memory takes 524288 huge pages of 2 MiB, ";
+    assert!(error.to_string().starts_with(start), "{error}");
 }

@@ -9,7 +9,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    kernel::payload::{LZ4_BLOCK, LZ4_MAGIC, WINDOW_MAX_KIB},
+    kernel::payload::{LZ4_BLOCK, LZ4_MAGIC, WINDOW_MAX_KIB, unlz4},
     range::index,
 };
 
@@ -245,8 +245,7 @@ impl<'a> Lz4<'a> {
 
 fn lz4_block(block: &[u8]) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; LZ4_BLOCK];
-    let len = lz4_flex::block::decompress_into(block, &mut bytes)
-        .map_err(|source| damaged(Format::Lz4)(io::Error::other(source)))?;
+    let len = unlz4(block, &mut bytes).map_err(damaged(Format::Lz4))?;
     bytes.truncate(len);
     Ok(bytes)
 }

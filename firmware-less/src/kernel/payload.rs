@@ -272,10 +272,18 @@ impl<'a> Payload<'a> {
     }
 
     fn lz4_block(&self, block: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let len = lz4_flex::block::decompress_into(block, out)
-            .map_err(|source| self.damaged(io::Error::other(source)))?;
+        let len = unlz4(block, out).map_err(|source| self.damaged(source))?;
         if len == out.len() { Ok(()) } else { Err(Error::Less { size: self.size as u64 }) }
     }
+}
+
+/// Unpacks a block of lz4 to the beginning of `out`, which has to be large enough, and
+/// gives how many bytes there are.
+pub(crate) fn unlz4(block: &[u8], out: &mut [u8]) -> io::Result<usize> {
+    // Lengths are C's there, and one that is cut short is another.
+    i32::try_from(block.len()).map_err(io::Error::other)?;
+    let room = i32::try_from(out.len()).map_err(io::Error::other)?;
+    lz4::block::decompress_to_buffer(block, Some(room), out)
 }
 
 #[cfg(test)]

@@ -61,8 +61,12 @@ impl<'a> Relocations<'a> {
         }
         let (words, rest) = table.as_chunks::<WORD>();
         // A list begins behind each word that is zero.
-        let numbers = words.iter().map(|&word| u32::from_le_bytes(word)).enumerate();
-        let starts: Vec<usize> = numbers.filter(|(_, word)| *word == 0).map(|(at, _)| at).collect();
+        let mut starts = Vec::new();
+        for (at, word) in words.iter().enumerate() {
+            if *word == [0; WORD] {
+                starts.push(at);
+            }
+        }
         let wrong = Error::Lists { len: table.len(), lists: starts.len() };
         if !rest.is_empty() || starts.first() != Some(&0) {
             return Err(wrong);
@@ -82,11 +86,13 @@ impl<'a> Relocations<'a> {
     /// physical address `linked`.
     pub fn check(&self, linked: u64, len: u64) -> Result<(), Error> {
         for (list, size) in [(self.wide, 8), (self.negated, 4), (self.narrow, 4)] {
-            for address in addresses(list) {
-                let offset = address.wrapping_sub(START_KERNEL_MAP).wrapping_sub(linked);
-                if offset.checked_add(size).is_none_or(|end| end > len) {
-                    return Err(Error::Outside { address });
-                }
+            let offset = |address: u64| address.wrapping_sub(START_KERNEL_MAP).wrapping_sub(linked);
+            // What is below the kernel is far above it so.
+            let Some(farthest) = addresses(list).max_by_key(|address| offset(*address)) else {
+                continue;
+            };
+            if offset(farthest).checked_add(size).is_none_or(|end| end > len) {
+                return Err(Error::Outside { address: farthest });
             }
         }
         Ok(())
@@ -100,36 +106,73 @@ pub struct Relocation {
     pub offset: u64,
     /// The physical address that it is linked for.
     pub linked: u64,
-    /// What the kernel says of itself, checked.
+    /// What the kernel says of itself, checked: the lists of its table.
     #[serde(skip)]
-    table: Vec<u8>,
+    wide: Vec<u8>,
+    #[serde(skip)]
+    negated: Vec<u8>,
+    #[serde(skip)]
+    narrow: Vec<u8>,
 }
 
 impl Relocation {
     /// By `offset`, of a kernel of `len` bytes that is linked for the physical address
     /// `linked`.
-    pub fn new(table: Vec<u8>, (linked, len): (u64, u64), offset: u64) -> Result<Self, Error> {
-        Relocations::read(&table)?.check(linked, len)?;
-        Ok(Self { offset, linked, table })
+    pub fn new(table: &[u8], (linked, len): (u64, u64), offset: u64) -> Result<Self, Error> {
+        let lists = Relocations::read(table)?;
+        lists.check(linked, len)?;
+        let Relocations { wide, negated, narrow } = lists;
+        let [wide, negated, narrow] = [wide, negated, narrow].map(<[u8]>::to_vec);
+        Ok(Self { offset, linked, wide, negated, narrow })
     }
 
     /// Changes `image`, the whole kernel.
     pub fn apply(&self, image: &mut (impl Image + ?Sized)) {
-        let Ok(Relocations { wide, negated, narrow }) = Relocations::read(&self.table) else {
-            return;
+        let (offset, low) = (self.offset, low_half(self.offset));
+        let start = low_half(START_KERNEL_MAP.wrapping_add(self.linked));
+        each(image, (&self.wide, start), |bytes| {
+            *bytes = u64::from_le_bytes(*bytes).wrapping_add(offset).to_le_bytes();
+        });
+        each(image, (&self.negated, start), |bytes| {
+            *bytes = u32::from_le_bytes(*bytes).wrapping_sub(low).to_le_bytes();
+        });
+        each(image, (&self.narrow, start), |bytes| {
+            *bytes = u32::from_le_bytes(*bytes).wrapping_add(low).to_le_bytes();
+        });
+    }
+}
+
+/// Changes the `N` bytes at each address of `list` in an image that begins at `start`; of
+/// both that is the low half. Kernels' lists ascend, so that many are changed in one
+/// window; any other order is only slower.
+fn each<const N: usize>(
+    image: &mut (impl Image + ?Sized),
+    (list, start): (&[u8], u32),
+    change: impl Fn(&mut [u8; N]),
+) {
+    let at = |word: &[u8; WORD]| index(u32::from_le_bytes(*word).wrapping_sub(start).into());
+    let (mut rest, _) = list.as_chunks::<WORD>();
+    while let Some(first) = rest.first().map(at) {
+        let mut reach = 0;
+        let is_near = |word: &&[u8; WORD]| {
+            let ahead = at(word).wrapping_sub(first);
+            let is_near = ahead <= WINDOW.saturating_sub(N);
+            if is_near {
+                reach = reach.max(ahead);
+            }
+            is_near
         };
-        let at =
-            |address: u64| index(address.wrapping_sub(START_KERNEL_MAP).wrapping_sub(self.linked));
-        let low = low_half(self.offset);
-        for address in addresses(wide) {
-            image.change_u64(at(address), |value| value.wrapping_add(self.offset));
-        }
-        for address in addresses(negated) {
-            image.change_u32(at(address), |value| value.wrapping_sub(low));
-        }
-        for address in addresses(narrow) {
-            image.change_u32(at(address), |value| value.wrapping_add(low));
-        }
+        let count = rest.iter().take_while(is_near).count();
+        let (some, behind) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+        image.change(first, reach.saturating_add(N), &mut |bytes| {
+            for word in some {
+                let bytes = bytes.get_mut(at(word).wrapping_sub(first)..);
+                if let Some(bytes) = bytes.and_then(<[u8]>::first_chunk_mut) {
+                    change(bytes);
+                }
+            }
+        });
+        rest = behind;
     }
 }
 
@@ -139,26 +182,20 @@ impl fmt::Debug for Relocation {
     }
 }
 
-/// Bytes that can be changed in place, wherever they are: all little-endian, at any
-/// alignment. What is outside is left alone.
+/// The most bytes that are changed at once.
+pub const WINDOW: usize = 4096;
+
+/// Bytes that can be changed in place, wherever they are.
 pub trait Image {
-    /// Changes the 64 bits at `offset`.
-    fn change_u64(&mut self, offset: usize, change: impl Fn(u64) -> u64);
-    /// Changes the 32 bits at `offset`.
-    fn change_u32(&mut self, offset: usize, change: impl Fn(u32) -> u32);
+    /// Lets `change` have the `len` bytes at `offset`, which are [`WINDOW`] at most. What is
+    /// not wholly inside is left alone.
+    fn change(&mut self, offset: usize, len: usize, change: &mut dyn FnMut(&mut [u8]));
 }
 
 impl Image for [u8] {
-    fn change_u64(&mut self, offset: usize, change: impl Fn(u64) -> u64) {
-        if let Some(bytes) = self.get_mut(offset..).and_then(<[u8]>::first_chunk_mut) {
-            *bytes = change(u64::from_le_bytes(*bytes)).to_le_bytes();
-        }
-    }
-
-    fn change_u32(&mut self, offset: usize, change: impl Fn(u32) -> u32) {
-        if let Some(bytes) = self.get_mut(offset..).and_then(<[u8]>::first_chunk_mut) {
-            *bytes = change(u32::from_le_bytes(*bytes)).to_le_bytes();
-        }
+    fn change(&mut self, offset: usize, len: usize, change: &mut dyn FnMut(&mut [u8])) {
+        let bytes = self.get_mut(offset..).and_then(|bytes| bytes.get_mut(..len));
+        bytes.into_iter().for_each(change);
     }
 }
 
@@ -184,7 +221,7 @@ mod tests {
         lists.iter().flat_map(list).flat_map(u32::to_le_bytes).collect()
     }
 
-    fn relocate(image: &mut [u8], table: Vec<u8>, offset: u64) -> Result<(), Error> {
+    fn relocate(image: &mut [u8], table: &[u8], offset: u64) -> Result<(), Error> {
         let kernel = (LINKED, image.len() as u64);
         Relocation::new(table, kernel, offset).map(|relocation| relocation.apply(image))
     }
@@ -197,7 +234,7 @@ mod tests {
     fn each_kind_of_place_is_changed_in_its_own_way() {
         let mut image = [0x10; 24];
         let table = table(&[&[at(0)], &[at(8)], &[at(12), at(20)]]);
-        relocate(&mut image, table, 0x0100_0000).unwrap();
+        relocate(&mut image, &table, 0x0100_0000).unwrap();
         assert_eq!(image[..8], 0x1010_1010_1110_1010u64.to_le_bytes());
         assert_eq!(image[8..12], 0x0f10_1010u32.to_le_bytes());
         assert_eq!(image[12..16], 0x1110_1010u32.to_le_bytes());
@@ -209,7 +246,7 @@ mod tests {
     fn newer_kernels_have_two_lists() {
         let table = table(&[&[at(0)], &[at(8)]]);
         let mut image = [0; 12];
-        relocate(&mut image, table, 0x20_0000).unwrap();
+        relocate(&mut image, &table, 0x20_0000).unwrap();
         assert_eq!(image[..8], 0x20_0000u64.to_le_bytes());
         assert_eq!(image[8..], 0x20_0000u32.to_le_bytes());
     }
@@ -228,12 +265,27 @@ mod tests {
     }
 
     #[test]
+    fn every_place_is_changed_once_whatever_their_order_and_however_far_apart() {
+        let mut image = vec![0; 5 * WINDOW];
+        let far: Vec<u32> = (0..1700).map(|number| at(number * 12)).collect();
+        let (some, others) = far.split_at(700);
+        let upside_down: Vec<u32> = others.iter().rev().copied().collect();
+        let table = table(&[&[], &[some, &upside_down].concat()]);
+        relocate(&mut image, &table, 0x20_0000).unwrap();
+        let (words, _) = image.as_chunks::<WORD>();
+        for (number, word) in words.iter().enumerate() {
+            let wanted = if number % 3 == 0 && number / 3 < far.len() { 0x20_0000u32 } else { 0 };
+            assert_eq!(u32::from_le_bytes(*word), wanted, "word {number}");
+        }
+    }
+
+    #[test]
     fn nothing_outside_the_kernel_is_changed() {
         for (wide, narrow) in
             [(at(9), at(0)), (at(0), at(13)), (0x8000_0000, at(0)), (at(0), 0x7fff_ffff)]
         {
             let table = table(&[&[wide], &[narrow]]);
-            let refused = relocate(&mut [0; 16], table, 0x20_0000);
+            let refused = relocate(&mut [0; 16], &table, 0x20_0000);
             assert!(matches!(refused, Err(Error::Outside { .. })), "{wide:#x} {narrow:#x}");
         }
     }

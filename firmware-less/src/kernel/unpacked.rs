@@ -91,7 +91,7 @@ impl Unpacked {
         }
         let linked = self.linked();
         let linked = (linked.start(), linked.len());
-        Relocation::new(self.relocations.clone(), linked, offset).map(Some)
+        Relocation::new(&self.relocations, linked, offset).map(Some)
     }
 
     /// Its segments, from its start; what is between and behind them is zero.

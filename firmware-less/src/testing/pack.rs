@@ -22,7 +22,8 @@ pub(crate) fn xz(bytes: &[u8]) -> Vec<u8> {
 /// The legacy frame.
 pub(crate) fn lz4(bytes: &[u8]) -> Vec<u8> {
     let mut frame = LZ4_MAGIC.to_le_bytes().to_vec();
-    for block in bytes.chunks(LZ4_BLOCK).map(lz4_flex::block::compress) {
+    for block in bytes.chunks(LZ4_BLOCK) {
+        let block = lz4::block::compress(block, None, false).expect("memory takes all");
         frame.extend(u32::try_from(block.len()).expect("memory takes all").to_le_bytes());
         frame.extend(block);
     }

@@ -135,7 +135,10 @@ impl WrongFile {
 /// and initrd files, which the file itself names by path.
 /// nix-community/lanzaboote `rust/tool/shared/src/pe.rs`.
 fn is_of_thin_images(name: RawName) -> bool {
-    matches!(&name.0, b".linuxh\0" | b".initrdh")
+    // As numbers: there are files with tens of thousands of sections.
+    const OF_KERNEL: u64 = u64::from_le_bytes(*b".linuxh\0");
+    const OF_INITRD: u64 = u64::from_le_bytes(*b".initrdh");
+    matches!(u64::from_le_bytes(name.0), OF_KERNEL | OF_INITRD)
 }
 
 /// Whether `.sdmagic` says so. The section may lie anywhere, this early.

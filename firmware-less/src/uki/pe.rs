@@ -4,7 +4,7 @@
 //! looks into what a UKI's readers ignore (Rich header, symbols, long names,
 //! certificates) and refuses good files, or panics, over what it finds there.
 
-use std::{borrow::Cow, io};
+use std::io;
 
 use goblin::pe::{
     header::{
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     range::index,
-    read_at::{ReadAt, fetch, fetch_prefix},
+    read_at::{ReadAt, fetch_prefix},
 };
 
 /// As much of the file as is read at once: it holds the headers of every UKI
@@ -51,6 +51,8 @@ const DIRECTORIES_MAX: u32 = 16;
 const FILE_MAX: u64 = 1 << 32;
 /// The size of a section table entry.
 const SECTION: u64 = SIZEOF_SECTION_TABLE as u64;
+/// The same in fours of bytes.
+const ENTRY: usize = SIZEOF_SECTION_TABLE / 4;
 /// How much of the section table is read at once: what a processor's cache holds.
 const AT_ONCE: u64 = 1000 * SECTION;
 // systemd-stub reads section tables of at most 16 MiB (src/boot/pe.c); a 16-bit
@@ -134,12 +136,14 @@ impl<'a, R: ReadAt + ?Sized> Buffered<'a, R> {
         Ok(Self { source, len: source.len(), prefix: fetch_prefix(source, PREFIX)? })
     }
 
-    fn bytes(&self, offset: u64, len: u64) -> io::Result<Cow<'_, [u8]>> {
-        let end = index(offset.saturating_add(len));
+    /// Fills `buffer` with what is there from `offset` on.
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = index(offset).saturating_add(buffer.len());
         match self.prefix.get(index(offset)..end) {
-            Some(bytes) => Ok(Cow::Borrowed(bytes)),
-            None => fetch(self.source, offset, len).map(Cow::Owned),
+            Some(bytes) => buffer.copy_from_slice(bytes),
+            None => self.source.read_exact_at(offset, buffer)?,
         }
+        Ok(())
     }
 
     /// One of goblin's structures, or an integer.
@@ -147,7 +151,8 @@ impl<'a, R: ReadAt + ?Sized> Buffered<'a, R> {
     where
         T: SizeWith<Endian> + for<'b> TryFromCtx<'b, Endian, Error = scroll::Error>,
     {
-        let bytes = self.bytes(offset, T::size_with(&LE) as u64)?;
+        let mut bytes = vec![0; T::size_with(&LE)];
+        self.read(offset, &mut bytes)?;
         bytes.pread_with(0, LE).map_err(io::Error::other)
     }
 }
@@ -250,11 +255,14 @@ impl Table {
         // As many as there are: a table may be all of its file, and a vector that
         // grows takes twice what it holds.
         let mut sections = Vec::with_capacity(self.count.into());
+        let mut buffer = vec![0; index(self.len().min(AT_ONCE))];
         let mut offset = self.offset;
         while offset < self.end() {
-            let bytes = file.bytes(offset, self.end().saturating_sub(offset).min(AT_ONCE))?;
-            let (entries, _) = bytes.as_chunks::<SIZEOF_SECTION_TABLE>();
-            sections.extend(entries.iter().map(|&entry| section(entry)));
+            let rest = index(self.end().saturating_sub(offset));
+            buffer.truncate(rest);
+            file.read(offset, &mut buffer)?;
+            let (entries, _) = buffer.as_chunks::<4>().0.as_chunks::<ENTRY>();
+            sections.extend(entries.iter().map(section));
             offset = offset.saturating_add(AT_ONCE);
         }
         Ok(sections)
@@ -262,22 +270,23 @@ impl Table {
 }
 
 /// PE format, "Section Table (Section Headers)": a name of eight bytes, then numbers,
-/// here counted in fours of bytes from the entry's start.
+/// all of it in fours of bytes.
 ///
 /// Not by goblin, which looks names like `/4` up in a string table, as no reader of
 /// UKIs does, and takes ten times as long: there are files with tens of thousands of
 /// sections.
-fn section(entry: [u8; SIZEOF_SECTION_TABLE]) -> Section {
-    let raw_name = RawName(entry.first_chunk().copied().unwrap_or_default());
-    let number =
-        |place| entry.as_chunks().0.get(place).map_or(0, |&bytes| u32::from_le_bytes(bytes));
+#[inline]
+fn section(entry: &[[u8; 4]; ENTRY]) -> Section {
+    let [name, name_end, size, address, raw_size, pointer, _, _, _, characteristics] = *entry;
+    let [name, name_end] = [name, name_end].map(u32::from_le_bytes).map(u64::from);
+    let raw_name = RawName((name_end << 32 | name).to_le_bytes());
     Section {
         raw_name,
         name: raw_name.known(),
-        virtual_size: number(2),
-        virtual_address: number(3),
-        size_of_raw_data: number(4),
-        pointer_to_raw_data: number(5),
-        characteristics: number(9),
+        virtual_size: u32::from_le_bytes(size),
+        virtual_address: u32::from_le_bytes(address),
+        size_of_raw_data: u32::from_le_bytes(raw_size),
+        pointer_to_raw_data: u32::from_le_bytes(pointer),
+        characteristics: u32::from_le_bytes(characteristics),
     }
 }

@@ -134,6 +134,7 @@ impl RawName {
 
     /// The meaning of the name, if it has one, by the comparison of [`RawName::is`].
     #[must_use]
+    #[inline]
     pub fn known(self) -> Option<Name> {
         let number = self.until_nul_as_number();
         let (known, name) = *NAMES_BY_SLOT.get(slot(number))?;

@@ -20,16 +20,18 @@ use super::{
 /// fields, then the sections one by one, then together.
 pub(super) fn check(headers: &Headers, rules: &Rules) -> Result<(), Error> {
     let wanted = |check| rules.checks(check).is_some();
+    let extremes = Extremes::of(&headers.sections);
     if wanted(Check::Subsystem) {
         check_subsystem(headers.subsystem)?;
     }
     if wanted(Check::TableInHeaders) {
         check_table_in_headers(headers)?;
     }
-    if wanted(Check::SectionsPastHeaders) {
+    if wanted(Check::SectionsPastHeaders) && extremes.pointer < headers.size_of_headers {
         check_sections_past_headers(headers)?;
     }
-    for section in &headers.sections {
+    let all_inside = extremes.are_inside(headers);
+    for section in headers.sections.iter().filter(|section| !all_inside || section.name.is_some()) {
         check_section(section, headers, wanted)?;
     }
     if wanted(Check::Singletons) {
@@ -38,10 +40,46 @@ pub(super) fn check(headers: &Headers, rules: &Rules) -> Result<(), Error> {
     if wanted(Check::OverlapInFile) {
         check_overlaps_in_file(&headers.sections)?;
     }
-    if wanted(Check::OverlapInMemory) {
+    if wanted(Check::OverlapInMemory) && !extremes.ascend {
         check_overlaps_in_memory(&headers.sections)?;
     }
     Ok(())
+}
+
+/// What one look at all sections tells, so that those which mean nothing need no
+/// second one: there are files with tens of thousands.
+struct Extremes {
+    /// Where in the file the first one begins that has bytes there.
+    pointer: u32,
+    /// Where in the file the last one ends that has bytes there.
+    end: u64,
+    /// Where in memory the last one ends that has bytes there.
+    virtual_end: u64,
+    /// Whether each begins in memory where the one before it ends, or later.
+    ascend: bool,
+}
+
+impl Extremes {
+    fn of(sections: &[Section]) -> Self {
+        let mut seen = Self { pointer: u32::MAX, end: 0, virtual_end: 0, ascend: true };
+        for section in sections {
+            if section.size_of_raw_data != 0 {
+                seen.pointer = seen.pointer.min(section.pointer_to_raw_data);
+                let len = u64::from(section.size_of_raw_data);
+                seen.end = seen.end.max(len.saturating_add(section.pointer_to_raw_data.into()));
+            }
+            if section.is_set() {
+                seen.ascend &= u64::from(section.virtual_address) >= seen.virtual_end;
+                seen.virtual_end = seen.virtual_end.max(section.virtual_end());
+            }
+        }
+        seen
+    }
+
+    /// Whether no section ends past the file's end, nor past the image's in memory.
+    fn are_inside(&self, headers: &Headers) -> bool {
+        self.end <= headers.file_len && self.virtual_end <= headers.size_of_image.into()
+    }
 }
 
 /// UAPI.5 "Unified Kernel Image": the subsystem of UKIs is EFI application.

@@ -89,11 +89,12 @@ fn open(options: &ProbeOptions) -> Result<Job, Error> {
 }
 
 fn boot(options: &ProbeOptions, start: Instant) -> Result<u8, Error> {
-    let sandbox = Sandbox::unless(options.sandbox.no_sandbox).writing(options.json.as_deref());
+    let sandbox = Sandbox::unless(options.sandbox.no_sandbox);
     let machine = job::machine(&options.job)?;
     let job = open(options)?;
     let json = options.json.as_deref().map(|path| JsonFile::prepare(path, &job.files));
     let json = json.transpose()?;
+    let sandbox = json.iter().fold(sandbox, |sandbox, json| json.allowed_by(sandbox));
     let engine = Engine::for_guests(options.engine)?;
     say(&format!("engine {} ({})", engine.kind, engine.reason));
     tell(&job);

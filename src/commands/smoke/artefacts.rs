@@ -9,10 +9,12 @@ use std::{
 };
 
 use crate::{
+    commands::new_file::NewFile,
     console::Output,
     error::Error,
     messages::say,
     news::News,
+    sandbox::Sandbox,
     session::Record,
     signals::Signals,
     verdict::{formats, report::Suite},
@@ -27,13 +29,22 @@ const RESULT_JSON: &str = "result.json";
 const JUNIT_XML: &str = "junit.xml";
 const RESULT_TAP: &str = "result.tap";
 
-/// The folder, if one is wanted, and the files in it that are open.
+/// The files in the folder, if one is wanted. All are open, so that none is in reach by its
+/// name while a guest runs.
 #[derive(Debug, Default)]
 pub(super) struct Artefacts {
-    folder: Option<PathBuf>,
+    results: Option<Results>,
     raw: Option<File>,
     text: Option<File>,
     pub(super) events: Option<File>,
+}
+
+/// What is there when all has ended.
+#[derive(Debug)]
+struct Results {
+    json: NewFile,
+    junit: NewFile,
+    tap: NewFile,
 }
 
 impl Artefacts {
@@ -41,7 +52,7 @@ impl Artefacts {
     /// now on. None of `images` may be among it.
     pub(super) fn prepare(folder: Option<&Path>, images: &[PathBuf]) -> Result<Self, Error> {
         let Some(folder) = folder else { return Ok(Self::default()) };
-        Self::make_folder(folder, images)?;
+        let results = Self::make_folder(folder, images)?;
         let file = |name: &str| {
             let path = folder.join(name);
             // Followed if it is a link, and written if it is a pipe: somebody put it there.
@@ -49,7 +60,7 @@ impl Artefacts {
             made.map_err(|source| Error::Write { path, source })
         };
         Ok(Self {
-            folder: Some(folder.to_owned()),
+            results: Some(results),
             raw: Some(file(SERIAL_LOG)?),
             text: Some(file(SERIAL_TXT)?),
             events: Some(file(EVENTS)?),
@@ -59,11 +70,16 @@ impl Artefacts {
     /// The folder for the results of several runs, which have their own for the rest.
     pub(super) fn of_suite(folder: Option<&Path>, images: &[PathBuf]) -> Result<Self, Error> {
         let Some(folder) = folder else { return Ok(Self::default()) };
-        Self::make_folder(folder, images)?;
-        Ok(Self { folder: Some(folder.to_owned()), ..Self::default() })
+        Ok(Self { results: Some(Self::make_folder(folder, images)?), ..Self::default() })
     }
 
-    fn make_folder(folder: &Path, images: &[PathBuf]) -> Result<(), Error> {
+    /// Has `sandbox` let the results be written.
+    pub(super) fn allowed_by(&self, sandbox: Sandbox) -> Sandbox {
+        let results = self.results.iter().flat_map(|it| [&it.json, &it.junit, &it.tap]);
+        results.fold(sandbox, |sandbox, result| result.allowed_by(sandbox))
+    }
+
+    fn make_folder(folder: &Path, images: &[PathBuf]) -> Result<Results, Error> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             |source| Error::Write { path, source }
@@ -75,16 +91,11 @@ impl Artefacts {
                 return Err(Error::SameFile { path });
             }
         }
-        for name in [RESULT_JSON, JUNIT_XML, RESULT_TAP] {
+        let new = |name| {
             let path = folder.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(failed(&path)(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+            NewFile::prepare(&path).map_err(failed(&path))
+        };
+        Ok(Results { json: new(RESULT_JSON)?, junit: new(JUNIT_XML)?, tap: new(RESULT_TAP)? })
     }
 
     /// Where a session's console goes. A file that can't be written is said, and
@@ -125,34 +136,24 @@ impl Artefacts {
 
     /// Writes the results. What can't be written is said, and the verdict stands.
     pub(super) fn write(&self, suite: &Suite) {
-        let Some(folder) = &self.folder else { return };
+        let Some(results) = &self.results else { return };
         let json = match suite.images.as_slice() {
             [image] if image.runs.len() == 1 => image.runs.first().map(super::json),
             _ => Some(super::json(suite)),
         };
         let files = [
-            (RESULT_JSON, json.unwrap_or_default()),
-            (JUNIT_XML, formats::junit(suite)),
-            (RESULT_TAP, formats::tap(suite)),
+            (&results.json, json.unwrap_or_default()),
+            (&results.junit, formats::junit(suite)),
+            (&results.tap, formats::tap(suite)),
         ];
-        for (name, text) in files {
-            let path = folder.join(name);
-            if let Err(error) = replace(&path, &text) {
-                let path = path.display();
+        for (file, text) in files {
+            let written = file.write(|out| out.write_all(text.as_bytes()), |error| error);
+            if let Err(error) = written {
+                let path = file.path().display();
                 say(&format!("{path}: writing it failed, and the verdict stands: {error}"));
             }
         }
     }
-}
-
-/// Writes a file whole or not at all.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let part = path.with_added_extension(format!("{}.part", std::process::id()));
-    let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
-    if written.is_err() {
-        fs::remove_file(&part).ok();
-    }
-    written
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {

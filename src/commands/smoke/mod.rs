@@ -11,7 +11,7 @@ mod pool;
 use std::{
     env,
     fs::{self, File},
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -42,21 +42,22 @@ pub fn run(options: &SmokeOptions, start: Instant) -> Result<u8, Error> {
         return part(options, &images, start);
     }
     let wanted = sharded(options, images.len())?;
-    let suite = match wanted.as_slice() {
+    let (suite, summary) = match wanted.as_slice() {
         [image] if options.matrix.repeat == 1 => single(options, &images, *image, start)?,
-        wanted => many::boot(options, &images, wanted)?,
+        wanted => (many::boot(options, &images, wanted)?, Summary::open(options)),
     };
-    give(options, &suite)?;
+    give(options, &suite, summary)?;
     Ok(suite.exit_status)
 }
 
 /// One run of several, in a process of its own.
 fn part(options: &SmokeOptions, images: &[PathBuf], start: Instant) -> Result<u8, Error> {
     many::end_with_parent(options.matrix.part_of);
-    let sandbox = sandbox(options, options.matrix.part_output.as_deref());
+    let sandbox = sandbox(options);
     let number = options.matrix.part.unwrap_or_default();
     let image = images.get(number).unwrap_or(&options.job.image).clone();
     let artefacts = Artefacts::prepare(options.matrix.part_output.as_deref(), images)?;
+    let sandbox = artefacts.allowed_by(sandbox);
     let signals = Arc::new(catch_signals()?);
     let job = (start, Arc::clone(&signals));
     let one = One::new(options.clone(), image, job, (artefacts, sandbox), Show::NOTHING);
@@ -71,17 +72,16 @@ fn single(
     images: &[PathBuf],
     wanted: usize,
     start: Instant,
-) -> Result<Suite, Error> {
-    let sandbox = sandbox(options, options.output.as_deref());
-    let sandbox = sandbox.writing(step_summary_path().as_deref());
+) -> Result<(Suite, Option<Summary>), Error> {
+    let sandbox = sandbox(options);
+    let summary = Summary::open(options);
     let image = images.get(wanted).unwrap_or(&options.job.image).clone();
     let artefacts = Artefacts::prepare(options.output.as_deref(), images)?;
+    let sandbox = artefacts.allowed_by(sandbox);
     let show = Show {
         milestones: options.format == Format::Human,
         console: options.live,
-        progress: options.format == Format::Human
-            && !options.live
-            && is_terminal(&std::io::stderr()),
+        progress: options.format == Format::Human && !options.live && is_terminal(&io::stderr()),
     };
     let signals = Arc::new(catch_signals()?);
     let job = (start, Arc::clone(&signals));
@@ -90,13 +90,12 @@ fn single(
     one.artefacts.write(&suite);
     // Who reads what is printed may keep us waiting.
     signals.let_through();
-    Ok(suite)
+    Ok((suite, summary))
 }
 
-/// The sandbox of a process that boots one UKI and leaves its results in `folder`.
-fn sandbox(options: &SmokeOptions, folder: Option<&Path>) -> Sandbox {
-    let sandbox = Sandbox::unless(options.sandbox.no_sandbox).writing_in(folder);
-    sandbox.starting_again(options.reboot.restarts > 0)
+/// The sandbox of a process that boots one UKI.
+fn sandbox(options: &SmokeOptions) -> Sandbox {
+    Sandbox::unless(options.sandbox.no_sandbox).starting_again(options.reboot.restarts > 0)
 }
 
 /// From here on they leave a report. Not before the files are open: one may be a pipe
@@ -124,7 +123,7 @@ fn sharded(options: &SmokeOptions, images: usize) -> Result<Vec<usize>, Error> {
 }
 
 /// Gives the result on standard output, in the form that is wanted.
-fn give(options: &SmokeOptions, suite: &Suite) -> Result<(), Error> {
+fn give(options: &SmokeOptions, suite: &Suite, summary: Option<Summary>) -> Result<(), Error> {
     let text = match options.format {
         Format::Human if suite.runs().count() > 1 => formats::suite_summary(suite, style()),
         Format::Human => suite.runs().map(|report| formats::human(report, style())).collect(),
@@ -135,7 +134,9 @@ fn give(options: &SmokeOptions, suite: &Suite) -> Result<(), Error> {
         Format::Tap => formats::tap(suite),
         Format::Junit => formats::junit(suite),
         Format::Github => {
-            step_summary(suite);
+            if let Some(summary) = summary {
+                summary.write(suite);
+            }
             formats::github(suite, &token())
         }
     };
@@ -151,20 +152,37 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-/// Adds to GitHub's step summary, where there is one. That it can't be written
-/// changes no verdict.
-fn step_summary(suite: &Suite) {
-    let Some(path) = step_summary_path() else { return };
-    let text = formats::step_summary(suite);
-    let file = File::options().append(true).create(true).open(&path);
-    if let Err(error) = file.and_then(|mut file| file.write_all(text.as_bytes())) {
-        say(&format!("{}: writing it failed: {error}", path.display()));
-    }
+/// GitHub's step summary. That it can't be written changes no verdict.
+struct Summary {
+    path: PathBuf,
+    file: File,
 }
 
-fn step_summary_path() -> Option<PathBuf> {
-    let path = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
-    path.map(PathBuf::from)
+impl Summary {
+    /// Opens it, where it is wanted and there is one: under a guest nothing is.
+    fn open(options: &SmokeOptions) -> Option<Self> {
+        let path = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty())?;
+        let path = PathBuf::from(path);
+        if options.format != Format::Github {
+            return None;
+        }
+        match File::options().append(true).create(true).open(&path) {
+            Ok(file) => Some(Self { path, file }),
+            Err(error) => {
+                Self::failed(&path, &error);
+                None
+            }
+        }
+    }
+
+    fn write(mut self, suite: &Suite) {
+        let written = self.file.write_all(formats::step_summary(suite).as_bytes());
+        written.unwrap_or_else(|error| Self::failed(&self.path, &error));
+    }
+
+    fn failed(path: &Path, error: &io::Error) {
+        say(&format!("{}: writing it failed: {error}", path.display()));
+    }
 }
 
 /// A word that no guest knows.
@@ -179,5 +197,5 @@ fn token() -> String {
 /// Colours for a terminal, unless nobody wants them. <https://no-color.org>
 fn style() -> Style {
     let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if is_terminal(&std::io::stdout()) && !unwanted { Style::Coloured } else { Style::Plain }
+    if is_terminal(&io::stdout()) && !unwanted { Style::Coloured } else { Style::Plain }
 }

@@ -67,7 +67,8 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// Fills `into` from `offset` in `file`, of which all up to `end` is wanted.
+/// Fills `into`, which nobody has written to yet, from `offset` in `file`, of which all up to
+/// `end` is wanted.
 fn read_file(
     file: &OpenFile,
     mut offset: u64,
@@ -77,7 +78,15 @@ fn read_file(
     let path = || file.path.clone();
     let mut rest = skip(into, 0);
     while !rest.is_empty() {
-        match vm::pread(&file.file, offset, &rest) {
+        let failed = |source| Error::Read { path: path(), offset, source };
+        let (zeros, data) = file.zeros_and_data(offset, rest.len() as u64).map_err(failed)?;
+        rest = skip(&rest, index(zeros));
+        offset = offset.saturating_add(zeros);
+        if rest.is_empty() {
+            break;
+        }
+        let part = rest.subslice(0, index(data)).unwrap_or(rest);
+        match vm::pread(&file.file, offset, &part) {
             Ok(0) => {
                 let found = file.file.metadata().map_or(offset, |metadata| metadata.len());
                 return Err(Error::ShortRead { path: path(), found, wanted: end });

@@ -6,12 +6,12 @@ use std::{
 };
 
 use firmware_less::{
-    kernel::Image,
+    kernel::{Image, WINDOW},
     plan::BootPlan,
     range::{GuestRange, align_down, align_up},
 };
 use rustix::thread::sched_getaffinity;
-use vm_memory::{Le32, Le64, VolatileMemory as _, VolatileSlice};
+use vm_memory::VolatileSlice;
 
 use super::{
     Error,
@@ -61,7 +61,8 @@ impl GuestMemory {
         })?;
         for placement in plan.placements() {
             if let Some(relocation) = &placement.relocation {
-                relocation.apply(&mut InGuest(self.slice(placement.range)?));
+                let memory = self.slice(placement.range)?;
+                relocation.apply(&mut InGuest { memory, window: [0; WINDOW] });
             }
         }
         Ok(())
@@ -133,19 +134,21 @@ fn read(
     })
 }
 
-/// Guest memory as something to be changed in place.
-struct InGuest<'m>(VolatileSlice<'m>);
+/// Guest memory as something to be changed in place: by a copy, since to reach into it
+/// for each place costs more.
+struct InGuest<'m> {
+    memory: VolatileSlice<'m>,
+    window: [u8; WINDOW],
+}
 
 impl Image for InGuest<'_> {
-    fn change_u64(&mut self, offset: usize, change: impl Fn(u64) -> u64) {
-        if let Ok(place) = self.0.get_ref::<Le64>(offset) {
-            place.store(change(place.load().to_native()).into());
-        }
-    }
-
-    fn change_u32(&mut self, offset: usize, change: impl Fn(u32) -> u32) {
-        if let Ok(place) = self.0.get_ref::<Le32>(offset) {
-            place.store(change(place.load().to_native()).into());
+    fn change(&mut self, offset: usize, len: usize, change: &mut dyn FnMut(&mut [u8])) {
+        if let Ok(place) = self.memory.subslice(offset, len)
+            && let Some(bytes) = self.window.get_mut(..len)
+        {
+            place.copy_to(bytes);
+            change(bytes);
+            place.copy_from(bytes);
         }
     }
 }
@@ -186,7 +189,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &contents(len), 0).unwrap();
         let mut files = Files::default();
-        files.push(OpenFile { path: "test.efi".into(), file, len });
+        files.push(OpenFile { path: "test.efi".into(), file, len, is_sparse: false });
         files
     }
 
@@ -244,7 +247,7 @@ mod tests {
         let memory = GuestMemory::new(plan.machine()).unwrap();
         let mut files = Files::default();
         let file = File::open("/").unwrap();
-        files.push(OpenFile { path: "dir.efi".into(), file, len: 0x1000 });
+        files.push(OpenFile { path: "dir.efi".into(), file, len: 0x1000, is_sparse: false });
         let error = memory.load(&plan, &files).unwrap_err();
         assert_eq!(error.to_string(), "dir.efi: can't read at offset 0x0");
     }

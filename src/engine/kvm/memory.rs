@@ -6,6 +6,7 @@ use firmware_less::{
     machine::Machine,
     range::{GuestRange, index},
 };
+use rustix::fs::{MemfdFlags, memfd_create};
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory as _, VolatileSlice};
 
 use super::{Error, later::Later, vm};
@@ -64,6 +65,13 @@ impl GuestMemory {
         Self::over(machine.ram())
     }
 
+    /// The same in a file without a name, which another process can be given.
+    pub fn in_a_file(machine: &Machine) -> io::Result<Self> {
+        let file = File::from(memfd_create("guest-ram", MemfdFlags::CLOEXEC)?);
+        file.set_len(machine.memory())?;
+        Self::shared(machine, &file)
+    }
+
     /// The RAM of `machine` that `file` holds, one range after the other: what whoever else has
     /// it mapped writes there is seen here.
     pub fn shared(machine: &Machine, file: &File) -> io::Result<Self> {
@@ -72,8 +80,7 @@ impl GuestMemory {
             let place = FileOffset::new(file.try_clone()?, offset);
             offset = offset.saturating_add(range.len());
             let mapping = MmapRegion::from_file(place, index(range.len()));
-            let mapping = Aligned { mapping: mapping.map_err(io::Error::other)?, skip: 0 };
-            Ok(Bank { range, mapping, later: Later::default() })
+            Ok(Bank::beginning(range, mapping.map_err(io::Error::other)?))
         };
         Ok(Self { banks: machine.ram().map(bank).collect::<io::Result<_>>()? })
     }
@@ -82,6 +89,10 @@ impl GuestMemory {
     pub(super) fn over(ranges: impl IntoIterator<Item = GuestRange>) -> Result<Self, Error> {
         let banks = ranges.into_iter().map(Bank::new).collect::<Result<_, _>>()?;
         Ok(Self { banks })
+    }
+
+    pub(super) fn of_banks(banks: Vec<Bank>) -> Self {
+        Self { banks: banks.into() }
     }
 
     /// Gives `see` the bytes at `range`, in order, in pieces of any size.
@@ -100,7 +111,8 @@ impl GuestMemory {
     /// do that. Once only.
     pub(super) fn withhold(&self, range: GuestRange) -> Option<Withheld<'_>> {
         let bank = self.banks.iter().find(|bank| bank.range.contains(range))?;
-        if bank.later.is_used() || !vm::moves_pages() {
+        // Of a file the pages are others' too.
+        if bank.later.is_used() || bank.file().is_some() || !vm::moves_pages() {
             return None;
         }
         vm::withhold(&bank.place(range)?).ok()?;
@@ -139,9 +151,19 @@ impl Bank {
         Ok(Self { range, mapping: Aligned::new(range)?, later: Later::default() })
     }
 
+    /// RAM at `range`, which is what `mapping` begins with.
+    pub(super) fn beginning(range: GuestRange, mapping: MmapRegion) -> Self {
+        Self { range, mapping: Aligned { mapping, skip: 0 }, later: Later::default() }
+    }
+
     /// Where in the guest.
     pub(super) fn range(&self) -> GuestRange {
         self.range
+    }
+
+    /// What holds it, if that is a file.
+    pub(super) fn file(&self) -> Option<&FileOffset> {
+        self.mapping.mapping.file_offset()
     }
 
     /// All of it, also what is withheld: to be shown to KVM, not to be touched.

@@ -24,6 +24,7 @@ mod cpuid;
 mod crash;
 mod exit_loop;
 mod exit_reason;
+mod huge;
 mod last_write;
 mod later;
 mod load;
@@ -37,6 +38,7 @@ mod vcpu;
 mod vm;
 mod wiring;
 
+pub use huge::OfHost;
 pub use load::Rest;
 pub use memory::GuestMemory;
 pub use run::LoadedVm;
@@ -85,6 +87,19 @@ pub enum Error {
         /// What the kernel said.
         source: vm_memory::mmap::MmapRegionError,
     },
+    /// The host has set too few huge pages aside.
+    #[error("--hugepages: guest memory takes {wanted} huge pages of 2 MiB, {host}")]
+    HugePages {
+        /// How many it takes.
+        wanted: u64,
+        /// What the host has of them.
+        host: OfHost,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Memory for a guest that shares it can't be had.
+    #[error("can't make a file for guest RAM")]
+    File(#[source] io::Error),
     /// A range that is not in RAM.
     #[error("{range} is not wholly in guest RAM")]
     NotRam {
