@@ -10,6 +10,7 @@ mod measure;
 mod net;
 mod probe;
 mod sandbox;
+mod share;
 mod smoke;
 mod system;
 mod verify;
@@ -29,6 +30,8 @@ pub use measure::{BankOption, MeasureOptions};
 pub use net::{NetOption, Plug, Protocol, Publish};
 pub use probe::{BUILT_IN, ProbeOptions};
 pub use sandbox::SandboxOptions;
+pub(crate) use share::checked as checked_tag;
+pub use share::{ShareError, ShareOption, TAG_MAX};
 pub use smoke::{
     FailOn, FailureOptions, Format, GoalOption, Limit, LimitOptions, MatrixOptions, ProofOptions,
     Reboot, Shard, SmokeOptions, VERDICT,

@@ -41,6 +41,15 @@ pub enum Error {
         #[source]
         source: attached::Error,
     },
+    /// A folder can't be shared.
+    #[error("--share {}", path.display())]
+    Share {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: attached::ShareError,
+    },
     /// Ports are published of a guest that has none.
     #[error("--publish {port} is for a guest with --net user, and this one has none")]
     NothingToPublish {
@@ -403,6 +412,7 @@ impl Error {
             Self::Interrupted { signal } => exit::of_signal(*signal),
             Self::Engine(error) => error.exit_status(),
             Self::Disk { source, .. } => source.exit_status(),
+            Self::Share { source, .. } => source.exit_status(),
             Self::Host { .. } => exit::BUG,
         }
     }
@@ -422,6 +432,7 @@ impl Error {
             Self::Disk { source: attached::Error::Qcow2(source), path } => {
                 source.hint(&path.display().to_string())
             }
+            Self::Share { source, .. } => source.hint(),
             Self::NothingToPublish { .. } => Some("add --net user".into()),
             Self::PackedForKexec => Some("add --handoff direct".into()),
             Self::KaslrIsTheKernels => {

@@ -200,7 +200,7 @@ fn the_doctor_looks_at_everything_and_says_how_to_mend_what_fails() {
     let ran = scratch.ukivm(["doctor", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
     let checks = report["checks"].as_array().expect("checks");
-    assert_eq!(checks.len(), 6);
+    assert_eq!(checks.len(), 8);
     let usable = report["engine"].is_object();
     assert_eq!(ran.status, Some(if usable { 0 } else { 69 }));
     let text = scratch.ukivm(["doctor"]).stdout;

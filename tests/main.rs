@@ -89,6 +89,8 @@ mod rules;
 mod sandbox;
 /// What SECURITY.md promises.
 mod security;
+/// Folders that guests share with the host.
+mod share;
 /// Many VMs at once.
 mod side_by_side;
 /// The verdicts of `ukivm smoke`.

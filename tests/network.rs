@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{self, Command},
     time::Duration,
@@ -33,6 +33,12 @@ fn has_passt(test: &str) -> bool {
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its number").port()
+}
+
+/// The same for datagrams.
+fn free_udp_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.local_addr().expect("its number").port()
 }
 
 fn scratch() -> Scratch {
@@ -201,11 +207,24 @@ tell got=$(wget -q -O - http://10.0.2.2:PORT/data | sha256sum)
 printf 'HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nguest' >/tmp/page
 nc -l -p 80 </tmp/page >/tmp/request
 tell asked=$(head -n 1 /tmp/request)
+# How many datagrams have come for which nobody listens: include/uapi/linux/snmp.h.
+count() {
+    while read -r kind _ to_nobody _; do
+        [ "$kind" != Udp: ] || datagrams=$to_nobody
+    done </proc/net/snmp
+}
+count
+before=$datagrams
+while [ $datagrams -lt $((before + 2)) ]; do
+    sleep 1
+    count
+done
+tell datagrams=came
 tell_pci
 "#;
 
-/// What is on the host meanwhile: a server of files, and somebody who asks the guest until it
-/// answers. In the bed, where there is no network but its own, a route to nowhere.
+/// What is on the host meanwhile: a server of files, somebody who asks the guest until it
+/// answers, and somebody who sends it datagrams. In the bed, where there is no network but its own, a route to nowhere.
 const HOST: &str = r#"
 [ ! -d /run/bed/job ] || BUSYBOX ip route add default dev lo
 BUSYBOX httpd -f -p 127.0.0.1:PORT -h "$(dirname "$0")" &
@@ -213,9 +232,11 @@ server=$!
 (until BUSYBOX wget -q -O - http://127.0.0.1:PUBLISHED/hello | grep guest >"$(dirname "$0")/said"
 do sleep 1; done) &
 client=$!
+bash -c 'while :; do echo datagram >/dev/udp/127.0.0.1/DATAGRAMS; sleep 1; done' 2>/dev/null &
+sender=$!
 "$@"
 status=$?
-kill $server $client 2>/dev/null
+kill $server $client $sender 2>/dev/null
 exit $status
 "#;
 
@@ -235,11 +256,12 @@ impl Talk {
             return None;
         }
         let scratch = Scratch::seen_in_the_bed();
-        let (port, published) = (free_port(), free_port());
+        let (port, published, datagrams) = (free_port(), free_port(), free_udp_port());
         let busybox = images().join("tools/busybox");
         let filled_in = |text: &str| {
             text.replace("PORT", &port.to_string())
                 .replace("PUBLISHED", &published.to_string())
+                .replace("DATAGRAMS", &datagrams.to_string())
                 .replace("BUSYBOX", &busybox.display().to_string())
         };
         let content = filled_in(SCRIPT);
@@ -252,6 +274,7 @@ impl Talk {
         let arguments = [
             format!("run {} --engine {engine} --timeout 110 --net user", image.display()),
             format!("--initrd={} --publish {published}:80", initrd.display()),
+            format!("--publish {datagrams}:7/udp"),
         ];
         let arguments = arguments.join(" ").split(' ').map(str::to_owned).collect();
         let digest = hex(&<[u8; 32]>::from(Sha256::digest(&data)));
@@ -267,6 +290,7 @@ impl Talk {
         assert_eq!(told("lease"), "10.0.2.15 255.255.255.0 10.0.2.2");
         assert_eq!(told("got").trim_end_matches(['-', ' ']), self.digest);
         assert_eq!(told("asked"), "GET /hello HTTP/1.1");
+        assert_eq!(told("datagrams"), "came");
         let said = fs::read_to_string(self.scratch.path().join("said")).expect("an answer");
         assert_eq!(said.trim(), "guest");
         for queue in ["input.0", "output.0"] {
@@ -365,4 +389,48 @@ tell said=$(cat /tmp/said)
     assert_eq!(ran.status, Some(0), "{ran:?}");
     assert_eq!((told(&ran, "mtu"), told(&ran, "said")), (vec!["1500"], vec!["host"]), "{ran:?}");
     assert_eq!(answer.join().expect("an answer"), "10.77.0.2");
+}
+
+/// Makes a tap device with the host at its other end, says something to who comes to it there,
+/// and runs what is to be run.
+const TAP_HOST: &str = r#"
+trap 'kill $server 2>/dev/null; ip link del ukivm-tap' EXIT
+ip tuntap add dev ukivm-tap mode tap && ip addr add 10.77.0.1/24 dev ukivm-tap && ip link set ukivm-tap up || exit
+echo host >"$(dirname "$0")/host"
+BUSYBOX nc -l -p 7000 <"$(dirname "$0")/host" >"$(dirname "$0")/said" &
+server=$!
+"$@"
+"#;
+
+#[test]
+fn guests_reach_the_host_by_a_tap_device_on_kvm() {
+    let test = "guests_reach_the_host_by_a_tap_device_on_kvm";
+    let Some(image) = built(test, "devices-6.12.efi") else { return };
+    // In the bed it can be made.
+    if bed::kvm_works() && Tap::new(test).is_none() {
+        return;
+    }
+    let scratch = Scratch::seen_in_the_bed();
+    let content = "
+ip addr add 10.77.0.2/24 dev eth0
+ip link set eth0 up
+tell mtu=$(cat /sys/class/net/eth0/mtu)
+echo guest | nc 10.77.0.1 7000 >/tmp/said
+tell said=$(cat /tmp/said)
+";
+    let file = RootFile { name: "do", mode: 0o100_644, content: content.as_bytes() };
+    let initrd = scratch.file("do.cpio", initrd(&[file]).expect("an archive"));
+    let busybox = images().join("tools/busybox");
+    let script = TAP_HOST.replace("BUSYBOX", &busybox.display().to_string());
+    let script = scratch.file("host.sh", script);
+    let arguments = ["run", "--engine", "kvm", "--timeout", "100", "--net=tap=ukivm-tap"];
+    let files = [format!("--initrd={}", initrd.display()), image.display().to_string()];
+    let arguments: Vec<String> = arguments.map(String::from).into_iter().chain(files).collect();
+    let Some(ran) = bed::on_kvm_by(test, Some(&script), &arguments, scratch.path()) else {
+        return;
+    };
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert_eq!((told(&ran, "mtu"), told(&ran, "said")), (vec!["1500"], vec!["host"]), "{ran:?}");
+    let said = fs::read_to_string(scratch.path().join("said")).expect("what the guest said");
+    assert_eq!(said.trim(), "guest");
 }

@@ -53,21 +53,21 @@ fn a_user_who_is_not_root_runs_guests_and_gets_every_report() {
     for engine in engines(test) {
         let common = ["--engine", engine, "--memory", "64M", "--timeout", "60"];
         let ran = |arguments: &[&str]| as_nobody(&scratch, &[arguments, &common].concat());
-        let run = ran(&["run", "off.efi", "--json=out.json", "--disk", "disk.img"]);
-        assert_eq!(run.status, Some(0), "{run:?}");
+        let first = ran(&["run", "off.efi", "--json=out.json", "--disk", "disk.img"]);
+        assert_eq!(first.status, Some(0), "{first:?}");
         let smoke = ran(&["smoke", "off.efi", "--expect", "proof", "--output", "results"]);
         assert_eq!(smoke.status, Some(0), "{smoke:?}");
         let ephemeral = ["--reboot", "restart=1", "--disk", "disk.img,ephemeral"];
         let again = ran(&[&["smoke", "reset.efi"], &ephemeral[..]].concat());
         assert!(again.stderr.contains("start 1 more"), "{again:?}");
         assert_eq!(again.status, Some(100), "{again:?}");
-        for said in [&run.stderr, &smoke.stderr, &again.stderr] {
+        for said in [&first.stderr, &smoke.stderr, &again.stderr] {
             assert!(!said.contains("warning") && !said.contains("writing it failed"), "{said}");
         }
         for report in ["out.json", "results/result.json", "results/junit.xml"] {
             let path = scratch.path().join(report);
-            let text = fs::read_to_string(&path).expect(report);
-            assert!(text.contains("off.efi"), "{report}: {text}");
+            let written = fs::read_to_string(&path).expect(report);
+            assert!(written.contains("off.efi"), "{report}: {written}");
             fs::remove_file(path).expect(report);
         }
     }

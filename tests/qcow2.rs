@@ -1,10 +1,17 @@
 //! Disks in qcow2 images: what such an image names is opened by nobody, and what a guest does
 //! with one is in it, by the word of qemu-img, on both engines.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    path::Path,
+};
 
 use sha2::{Digest as _, Sha256};
-use ukivm::digest::hex;
+use ukivm::{
+    devices::virtio::block::{Qcow2, Storage as _},
+    digest::hex,
+};
+use vm_memory::VolatileSlice;
 
 use crate::support::{
     Ran, Scratch, bed,
@@ -91,6 +98,75 @@ fn what_is_no_qcow2_image_is_refused_with_the_way_out() {
     let ran = plan(&scratch, "hollow.qcow2");
     assert_eq!(ran.status, Some(65), "{ran:?}");
     assert!(ran.stderr.contains("can't be read: it has no refcounts\n"), "{ran:?}");
+}
+
+#[test]
+fn an_encrypted_image_is_refused_with_the_way_out() {
+    let test = "an_encrypted_image_is_refused_with_the_way_out";
+    let scratch = Scratch::new();
+    let path = scratch.path().join("secret.qcow2").display().to_string();
+    let key = ["--object", "secret,id=key,data=secret"];
+    let how = ["-o", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"];
+    let create = ["create", "-q", "-f", "qcow2"].iter().chain(&key).chain(&how);
+    let create: Vec<_> = create.copied().chain([path.as_str(), "1M"]).collect();
+    let Some(_) = qemu_img(test, &create) else { return };
+    let ran = plan(&scratch, "secret.qcow2");
+    assert_eq!(ran.status, Some(65), "{ran:?}");
+    assert_eq!(
+        ran.stderr,
+        "ukivm: secret.qcow2: is encrypted, and no key can be given\nukivm: hint: with its key in \
+         the file KEY, qemu-img convert --object secret,id=key,file=KEY --image-opts \
+         driver=qcow2,encrypt.key-secret=key,file.filename=secret.qcow2 -O raw disk.raw makes a \
+         raw image of it\n"
+    );
+    // So it is.
+    scratch.file("key", "secret");
+    let object = format!("secret,id=key,file={}", scratch.path().join("key").display());
+    let options = format!("driver=qcow2,encrypt.key-secret=key,file.filename={path}");
+    let raw = scratch.path().join("disk.raw").display().to_string();
+    qemu_img(test, &["convert", "--object", &object, "--image-opts", &options, "-O", "raw", &raw]);
+    assert_eq!(fs::read(raw).expect("the disk"), vec![0; 1 << 20]);
+}
+
+#[test]
+fn snapshots_in_an_image_stay_as_they_were_whatever_is_written() {
+    let test = "snapshots_in_an_image_stay_as_they_were_whatever_is_written";
+    let scratch = Scratch::new();
+    let name = |name: &str| scratch.path().join(name).display().to_string();
+    let (image, old, new) = (name("a.qcow2"), name("old.raw"), name("new.raw"));
+    let Some(_) = qemu_img(test, &["create", "-q", "-f", "qcow2", &image, "4M"]) else { return };
+    let mut expected = vec![0; 4 << 20];
+    let disk = || Qcow2::open(File::options().read(true).write(true).open(&image)?, true);
+    // Whole clusters, of 64 KiB, and parts of them.
+    let mut write = |disk: &mut Qcow2, at: usize, len: usize, byte: u8| {
+        let bytes = &mut expected[at..at + len];
+        bytes.fill(byte);
+        disk.write(at as u64, &[VolatileSlice::from(bytes)]).expect("room");
+    };
+    write(&mut disk().expect("an image"), 0, 2 << 20, 0xaa);
+    qemu_img(test, &["snapshot", "-c", "first", &image]);
+    assert_eq!(plan(&scratch, "a.qcow2").status, Some(0));
+    let before = fs::read(&image).expect("an image");
+    let mut changed = disk().expect("an image");
+    write(&mut changed, 0x1_0200, 512, 0xbb);
+    write(&mut changed, 0x4_0000, 0x2_0000, 0xcc);
+    changed.discard(0x8_0000, 0x2_0000).expect("it can be");
+    changed.write_zeroes(0xc_0200, 0x1_0000, true).expect("it can be");
+    changed.flush().expect("room");
+    drop(changed);
+    assert_ne!(fs::read(&image).expect("an image"), before);
+    expected[0x8_0000..0xa_0000].fill(0);
+    expected[0xc_0200..0xd_0200].fill(0);
+    qemu_img(test, &["check", "-q", "-f", "qcow2", &image]);
+    qemu_img(test, &["convert", "-f", "qcow2", "-O", "raw", &image, &new]);
+    assert!(fs::read(new).expect("the disk") == expected, "what was written is there");
+    qemu_img(
+        test,
+        &["convert", "-f", "qcow2", "-l", "snapshot.name=first", "-O", "raw", &image, &old],
+    );
+    let old = fs::read(old).expect("the snapshot");
+    assert!(old[..2 << 20].iter().all(|byte| *byte == 0xaa), "the snapshot is as it was");
+    assert!(old[2 << 20..].iter().all(|byte| *byte == 0));
 }
 
 /// One is filled, and a part of it discarded; what is written to another is dropped; one can't

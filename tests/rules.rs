@@ -48,7 +48,8 @@ const AT_TIMES: &[(&[&str], &str, &str)] = &[
         "who writes results may fence itself in before the others, or after them",
     ),
     (&["lseek", "newfstatat"], "KQ", "hosts without Landlock: why no kernel could run"),
-    (&["rename", "unlink"], "KQ", "file systems that have no file without a name"),
+    (&["openat", "rename", "unlink"], "Q", "file systems that have no file without a name"),
+    (&["rename", "unlink"], "K", "file systems that have no file without a name"),
     (&["KVM_SET_XCRS"], "K", "processors with XSAVE"),
     (
         &["epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2"],
@@ -82,7 +83,7 @@ fn qcow2(scratch: &Scratch) {
 }
 
 /// What is run, as a shell has it; `$run` and `$smoke` begin with the program.
-const JOBS: [&str; 15] = [
+const JOBS: [&str; 16] = [
     "(sleep 1; echo a; sleep 1; echo q) | $run echo.efi --json=out.json",
     "$smoke reset.efi --reboot restart=2 --output results",
     "$smoke large-reset.efi --reboot restart=1 --disk disk.img,ephemeral",
@@ -95,6 +96,7 @@ const JOBS: [&str; 15] = [
     "$run off.efi --disk disk.img",
     "$run off.efi --net user",
     "$run off.efi --notify",
+    "mkdir shared; $smoke reset.efi --reboot restart=1 --share shared",
     "$run spin.efi & sleep 1; kill -STOP $!; sleep 0.3; kill -CONT $!; sleep 0.3; kill $!; wait",
     "$run spin.efi --grace 300ms & sleep 1; kill $!; wait",
     "script --quiet --return --command \"$run off.efi\" /dev/null </dev/null",
@@ -116,11 +118,12 @@ fn traced(scratch: &Scratch, engine: &str, job: &str) -> Option<Trace> {
         .output()
         .ok()?;
     let supervisor = if engine == "kvm" { 'K' } else { 'Q' };
-    let vcpu = if ["--disk", "--net", "--notify"].iter().any(|device| job.contains(device)) {
-        'P'
-    } else {
-        'V'
-    };
+    let vcpu =
+        if ["--disk", "--net", "--share", "--notify"].iter().any(|device| job.contains(device)) {
+            'P'
+        } else {
+            'V'
+        };
     Some(Trace::read(&fs::read_to_string(log).ok()?, program, supervisor, vcpu))
 }
 

@@ -281,6 +281,12 @@ impl Machine {
         self.devices.contains(&Kind::Vsock)
     }
 
+    /// Whether another process sees its memory, since it has a folder of the host's.
+    #[must_use]
+    pub fn has_shares(&self) -> bool {
+        self.devices.contains(&Kind::Share)
+    }
+
     /// What is on the PCI bus, by slot, ascending.
     pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
         pci::slots(&self.devices)

@@ -5,7 +5,7 @@
 //! the LPC bridge. A machine of which no device is asked for has no bus, and nothing of
 //! it is told.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     machine::{ECAM, IOAPIC},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A disk: virtio-blk.
@@ -26,6 +26,8 @@ pub enum Kind {
     Console,
     /// Sockets between guest and host: virtio-vsock.
     Vsock,
+    /// A folder of the host's: virtio-fs.
+    Share,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Random => "random",
             Self::Console => "console",
             Self::Vsock => "vsock",
+            Self::Share => "share",
         }
     }
 }
@@ -90,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_device_is_called_as_it_is_written() {
-        for kind in [Kind::Disk, Kind::Network, Kind::Random, Kind::Console, Kind::Vsock] {
+        let kinds = [Kind::Disk, Kind::Network, Kind::Random, Kind::Console];
+        for kind in kinds.into_iter().chain([Kind::Vsock, Kind::Share]) {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
     }

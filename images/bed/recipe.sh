@@ -7,6 +7,7 @@ bed_modules=(
     virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci
     netfs fscache 9pnet 9pnet_virtio 9p virtio_console
     irqbypass kvm ccp kvm-amd
+    tun
 )
 
 build_bed() {

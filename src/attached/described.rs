@@ -7,13 +7,13 @@ use firmware_less::{
     pci::{Kind, Slot},
     plan::size,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Attached, Disk, Network};
+use super::{Attached, Disk, Network, Share};
 use crate::{cli::DiskFormat, visible::visible};
 
 /// A device in its slot, and what it stands on.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
     /// Where on PCI: bus, device, function.
     pub address: String,
@@ -25,10 +25,13 @@ pub struct Described {
     /// The network, if it is a card.
     #[serde(flatten)]
     pub network: Option<DescribedNetwork>,
+    /// The folder, if it is a share.
+    #[serde(flatten)]
+    pub share: Option<DescribedShare>,
 }
 
 /// A disk image, and how it is used.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedDisk {
     /// As the user named it.
     pub path: String,
@@ -47,7 +50,7 @@ pub struct DescribedDisk {
 }
 
 /// What a network card is plugged into.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedNetwork {
     /// `user`, or `tap=NAME`.
     pub net: String,
@@ -57,12 +60,24 @@ pub struct DescribedNetwork {
     pub publish: Vec<String>,
 }
 
+/// A folder of the host's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescribedShare {
+    /// As the user named it.
+    pub share: String,
+    /// By what the guest mounts it.
+    pub tag: String,
+    /// The guest can't write to it.
+    pub read_only: bool,
+}
+
 impl Attached {
     /// What `machine` has on PCI.
     #[must_use]
     pub fn describe(&self, machine: &Machine) -> Vec<Described> {
         let mut disks = self.disks.iter();
         let mut networks = self.networks.iter();
+        let mut shares = self.shares.iter();
         let describe = |Slot { number, kind }| Described {
             address: format!("00:{number:02x}.0"),
             kind,
@@ -72,6 +87,7 @@ impl Attached {
             } else {
                 None
             },
+            share: if kind == Kind::Share { shares.next().map(DescribedShare::of) } else { None },
         };
         machine.slots().map(describe).collect()
     }
@@ -101,12 +117,23 @@ impl DescribedNetwork {
     }
 }
 
+impl DescribedShare {
+    fn of(share: &Share) -> Self {
+        let (tag, read_only) = (share.tag.clone(), share.read_only);
+        Self { share: share.path.display().to_string(), tag, read_only }
+    }
+}
+
 impl fmt::Display for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}  {}", self.address, self.kind.name())?;
         if let Some(DescribedNetwork { net, mac, publish }) = &self.network {
             write!(f, "  {mac}  {}", visible(net))?;
             return publish.iter().try_for_each(|port| write!(f, ", {port}"));
+        }
+        if let Some(DescribedShare { share, tag, read_only }) = &self.share {
+            let flag = if *read_only { ", ro" } else { "" };
+            return write!(f, "  {}  {}{flag}", visible(tag), visible(share));
         }
         let Some(disk) = &self.disk else { return Ok(()) };
         write!(f, "  {:>10}  {}", size(disk.len), visible(&disk.path))?;

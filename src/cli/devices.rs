@@ -6,10 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{NetOption, Publish};
+use super::{NetOption, Publish, ShareOption};
 use crate::devices::virtio::block::SERIAL_LEN;
 
 /// Devices on PCI.
@@ -50,6 +50,15 @@ pub struct DeviceOptions {
     /// `user`.
     #[arg(long, value_name = "[HOSTADDR:]HOST:GUEST[/udp]")]
     pub publish: Vec<Publish>,
+
+    /// Share a folder with the guest (virtio-fs); may be repeated
+    ///
+    /// By virtiofsd, which has to be installed. The guest mounts it with: mount -t virtiofs TAG
+    /// WHERE. TAG has at most 36 bytes and no slash, and is the folder's own name if left out.
+    /// With `:ro` nobody can write to it through the guest.
+    // Guest memory is in a file then, so that virtiofsd sees it.
+    #[arg(long, value_name = "DIR[:TAG][:ro]", conflicts_with = "hugepages")]
+    pub share: Vec<ShareOption>,
 }
 
 /// `--disk`.
@@ -79,7 +88,7 @@ impl DiskOption {
 }
 
 /// How a disk lies in its image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiskFormat {
     /// Byte for byte.

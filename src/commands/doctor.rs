@@ -2,9 +2,13 @@
 
 mod host;
 
+use std::ffi::OsStr;
+
 use serde::Serialize;
 
 use crate::{
+    attached::virtiofsd,
+    child::program,
     cli::DoctorOptions,
     commands::{json_file::JsonFile, output_file::OutputFile, print},
     engine::{Engine, kvm, tcg},
@@ -20,7 +24,8 @@ use crate::{
 pub struct Check {
     /// What was looked at.
     pub name: &'static str,
-    /// Whether it is as it should be; null where an earlier check settles it.
+    /// Whether it is as it should be; null where an earlier check settles it, and where only
+    /// some runs would need it.
     pub good: Option<bool>,
     /// What was found.
     pub found: String,
@@ -42,6 +47,7 @@ pub fn run(options: &DoctorOptions) -> Result<u8, Error> {
     let mut checks = kvm_checks(&support);
     checks.push(qemu_check());
     checks.extend(sandbox_checks());
+    checks.extend(program_checks());
     let engine = Engine::best(support).ok();
     let status = if engine.is_some() { 0 } else { exit::NO_ENGINE };
     let report = Report { schema: crate::report::SCHEMA, checks, engine };
@@ -109,6 +115,26 @@ fn sandbox_checks() -> [Check; 2] {
     let good = Some(landlock.is_ok());
     let found = landlock.unwrap_or_else(|lack| lack);
     [seccomp, Check { name: "Landlock, for the sandbox", good, found, mend: None }]
+}
+
+/// The programs that parts of a machine take. Nobody else needs them.
+fn program_checks() -> [Check; 2] {
+    let passt = program(OsStr::new("passt"));
+    let programs = [
+        ("passt, for --net user", passt, "apt-get install passt"),
+        (
+            "virtiofsd, for --share",
+            virtiofsd(),
+            "apt-get install virtiofsd, or on Debian 12 qemu-system-common",
+        ),
+    ];
+    programs.map(|(name, path, mend)| Check {
+        name,
+        // Without it, most runs are as they are with it.
+        good: path.is_some().then_some(true),
+        mend: path.is_none().then(|| mend.to_owned()),
+        found: path.map_or_else(|| "not installed".to_owned(), |path| path.display().to_string()),
+    })
 }
 
 fn text(report: &Report) -> String {

@@ -4,9 +4,10 @@
 //! implement the same [`Machine`].
 
 pub mod kvm;
+mod others;
 pub mod tcg;
 
-use std::{fmt, io, sync::Arc, thread};
+use std::{fmt, io, path::PathBuf, sync::Arc, thread};
 
 use firmware_less::{
     machine::{Board, Machine},
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    attached::{Attached, NetworkError},
+    attached::{Attached, NetworkError, ShareError},
     cli::{EngineOption, Plug},
     devices::virtio::{
         Device,
@@ -67,6 +68,18 @@ pub enum Error {
     /// Huge pages that are set aside are for guests on KVM.
     #[error("--hugepages is for guests on KVM, and this one is on the TCG engine")]
     NoHugePages,
+    /// A folder can't be shared.
+    #[error("--share {}", path.display())]
+    Share {
+        /// As the user named it.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: ShareError,
+    },
+    /// What the guest depends on can't be watched.
+    #[error("can't watch the processes that the guest depends on")]
+    Watch(#[source] io::Error),
     /// Guest memory can't be read back.
     #[error("can't read guest memory")]
     ReadBack(#[source] io::Error),
@@ -92,6 +105,7 @@ impl Error {
         match self {
             Self::Digest { .. } => exit::DATA,
             Self::Network { source, .. } => source.exit_status(),
+            Self::Share { source, .. } => source.exit_status(),
             Self::Kvm(kvm::Error::Read { .. } | kvm::Error::ShortRead { .. })
             | Self::Tcg(tcg::Error::Copy { .. } | tcg::Error::Shrunk { .. }) => exit::IO,
             _ => exit::NO_ENGINE,
@@ -113,6 +127,7 @@ impl Error {
             Self::NoHugePages => {
                 Some("leave --hugepages out, or see by `ukivm doctor` what KVM lacks here".into())
             }
+            Self::Share { source, .. } => source.hint(),
             _ => None,
         }
     }
@@ -241,7 +256,9 @@ pub struct Load<'a> {
 /// runs already, unless its bytes are needed before.
 fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     let machine = load.plan.machine();
-    let memory = if load.huge_pages {
+    let memory = if machine.has_shares() {
+        kvm::GuestMemory::in_a_file(machine).map_err(kvm::Error::File)?
+    } else if load.huge_pages {
         kvm::GuestMemory::in_huge_pages(machine)?
     } else {
         kvm::GuestMemory::new(machine)?
@@ -252,8 +269,7 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
             session.mark(Milestone::VmCreated);
             vm
         });
-        let has_network = !load.attached.networks.is_empty();
-        let plugger = has_network.then(|| scope.spawn(|| plug_in(load, false)));
+        let plugger = load.attached.has_others().then(|| scope.spawn(|| plug_in(load, false)));
         let loaded = if load.digest.is_some() {
             memory.load(load.plan, load.files).map(|()| None)
         } else {
@@ -270,7 +286,8 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
             plugger.map_or(Ok(()), join)?;
             let (devices, keyboard) = devices(load, session).map_err(kvm::Error::Devices)?;
             let vm = vm.attach(devices)?.typed_at(keyboard);
-            Ok((vm.run(session, load.sandbox)?, rest))
+            let run = || Ok(vm.run(session, load.sandbox)?);
+            Ok((others::watched(load, session, run)?, rest))
         });
         memory.abandon();
         let (outcome, rest) = ran?;
@@ -280,9 +297,11 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     })
 }
 
-/// Plugs in the machine's network cards.
+/// Plugs in the machine's network cards, and has its shares served.
 fn plug_in(load: &Load<'_>, anew: bool) -> Result<(), Error> {
-    load.attached.plug_in(anew).map_err(|(plug, source)| Error::Network { plug, source })
+    let failed = |(plug, source)| Error::Network { plug, source };
+    load.attached.plug_in(anew).map_err(failed)?;
+    load.attached.serve(anew).map_err(|(path, source)| Error::Share { path, source })
 }
 
 /// Loads what the guest did not need at once. If that fails, the run is over.
@@ -322,7 +341,8 @@ type Keys = Option<Arc<Keyboard>>;
 
 fn run_tcg(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     plug_in(load, true)?;
-    Ok(load_tcg(load, session)?.run(session, (load.attached, load.sandbox))?)
+    let vm = load_tcg(load, session)?;
+    others::watched(load, session, || Ok(vm.run(session, (load.attached, load.sandbox))?))
 }
 
 /// Runs a plan on the TCG engine and counts its guest's instructions.

@@ -21,7 +21,7 @@ pub struct Topic {
 }
 
 /// All of them.
-pub const TOPICS: [Topic; 7] = [
+pub const TOPICS: [Topic; 8] = [
     Topic {
         name: "guide",
         title: "from a failing boot to its cause",
@@ -38,6 +38,11 @@ pub const TOPICS: [Topic; 7] = [
         name: "engines",
         title: "what runs the guest's code",
         text: || include_str!("engines.txt").to_owned(),
+    },
+    Topic {
+        name: "devices",
+        title: "disks, networks, shares and what else is on PCI",
+        text: || include_str!("devices.txt").to_owned(),
     },
     Topic {
         name: "json",

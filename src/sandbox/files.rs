@@ -182,11 +182,14 @@ mod tests {
         thread::scope(|scope| scope.spawn(within).join()).expect("it does not panic")
     }
 
+    fn skipped(why: &str) {
+        say(&format!("skipped: {why}"));
+    }
+
     #[test]
     fn what_is_in_the_folder_of_a_report_can_be_neither_changed_nor_removed_from_within() {
         if let Err(why) = landlock() {
-            eprintln!("skipped: no Landlock: {why}");
-            return;
+            return skipped(&format!("no Landlock: {why}"));
         }
         let scratch = tempfile::tempdir().expect("a folder");
         let folder = scratch.path();
@@ -195,8 +198,7 @@ mod tests {
         let other = tempfile::tempdir().expect("another folder");
         let report = File::options().write(true).custom_flags(libc::O_TMPFILE).open(folder);
         let Ok(report) = report else {
-            eprintln!("skipped: this file system has no files without a name");
-            return;
+            return skipped("this file system has no files without a name");
         };
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&report);
         let name = |path: &Path| -> io::Result<()> {

@@ -248,6 +248,10 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_epoll_pwait, DEV, "a device waits for its queues"),
     // Networks. What is sent is with the calls of every thread; tap devices are files.
     allow(libc::SYS_shutdown, SUP, "the other end of a network is told to end"),
+    // Shares.
+    allow(libc::SYS_sendmsg, "KP", "whoever serves a share is given memory and queues"),
+    allow(libc::SYS_recvmsg, "KP", "and answers"),
+    allow(libc::SYS_memfd_create, "K", "memory that is shared, of a guest started anew"),
     // QEMU.
     allow(libc::SYS_recvmsg, "Q", "QEMU sets up a device that is ours, and sends its files"),
     allow(libc::SYS_kill, "Q", "ends QEMU"),

@@ -94,7 +94,7 @@ fn evidence(watch: &Watch, ending: &Ending) -> (Vec<Proof>, Vec<String>) {
     if let Some(status) = criterion.status {
         let wanted = format!("status {status}");
         let seen = ending.end == End::Status { status };
-        note(&wanted, seen.then(|| done(&wanted, "written to the exit port".to_owned())));
+        note(&wanted, seen.then(|| done(&wanted, "the guest ended with it".to_owned())));
     }
     match criterion.goal() {
         Some(Goal::PowerOff) => {

@@ -278,9 +278,8 @@ impl Table {
 #[inline]
 fn section(entry: &[[u8; 4]; ENTRY]) -> Section {
     let [name, name_end, size, address, raw_size, pointer, _, _, _, characteristics] = *entry;
-    let [a, b, c, d] = name;
-    let [e, f, g, h] = name_end;
-    let raw_name = RawName([a, b, c, d, e, f, g, h]);
+    let [name, name_end] = [name, name_end].map(u32::from_le_bytes).map(u64::from);
+    let raw_name = RawName((name_end << 32 | name).to_le_bytes());
     Section {
         raw_name,
         name: raw_name.known(),

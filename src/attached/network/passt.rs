@@ -3,16 +3,17 @@
 use std::{
     ffi::OsStr,
     io,
-    net::{Shutdown, TcpListener, UdpSocket},
+    net::{TcpListener, UdpSocket},
     os::{
         fd::{AsRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::Error;
 use crate::{
+    attached::farewell,
     child::{Child, Standard, Text, anonymous_file, program},
     cli::{Protocol, Publish},
 };
@@ -22,8 +23,6 @@ const PROGRAM: &str = "passt";
 pub(super) const MTU: u16 = 65520;
 /// How long it may take to start. It takes some 70 ms.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long it may take to end. It takes some 5 ms.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What guests find, on every host: an address, and the host behind another, as QEMU's user
 /// network has had them ever since. passt would give its guest the host's own.
@@ -78,29 +77,10 @@ impl Passt {
 }
 
 impl Drop for Passt {
-    /// Waits until it has ended, so that its ports are free again: then it closes its end.
+    /// Waits until it has ended, so that its ports are free again.
     fn drop(&mut self) {
-        self.0.shutdown(Shutdown::Write).ok();
-        let start = Instant::now();
-        let mut rest = [0; 1 << 12];
-        while let Some(left) = FAREWELL.checked_sub(start.elapsed()) {
-            match next(&self.0, &mut rest, left) {
-                Ok(1..) => {}
-                _ => break,
-            }
-        }
+        farewell(&self.0);
     }
-}
-
-/// What can be read from `socket`, waiting for at most `limit`; 0 at its end.
-fn next(socket: &UnixStream, into: &mut [u8], limit: Duration) -> io::Result<usize> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
-    if poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&limit))? == 0 {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    let (read, _) = rustix::net::recv(socket, into, rustix::net::RecvFlags::DONTWAIT)?;
-    Ok(read)
 }
 
 /// passt's arguments.

@@ -97,7 +97,10 @@ impl Error {
             Self::Backing { .. } | Self::DataFile => Some(format!(
                 "if you trust its maker: qemu-img convert -O qcow2 {path} whole.qcow2 makes one file of all"
             )),
-            Self::Features { .. } | Self::Encrypted | Self::Version { .. } => {
+            Self::Encrypted => Some(format!(
+                "with its key in the file KEY, qemu-img convert --object secret,id=key,file=KEY --image-opts driver=qcow2,encrypt.key-secret=key,file.filename={path} -O raw disk.raw makes a raw image of it"
+            )),
+            Self::Features { .. } | Self::Version { .. } => {
                 Some(format!("qemu-img convert -O raw {path} disk.raw makes a raw image of it"))
             }
             Self::Unclean { .. } => Some(format!("qemu-img check -r all {path} mends it")),

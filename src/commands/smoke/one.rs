@@ -19,6 +19,7 @@ use super::{
     policy,
 };
 use crate::{
+    attached::Described,
     cli::{JobOptions, SmokeOptions},
     commands::warn,
     engine::{Engine, Load},
@@ -143,7 +144,8 @@ impl One {
         let symbols = self.options.system_map.as_deref().map(read_symbols).transpose()?;
         policy.limits = policy::limits(&self.options.limits, engine.kind);
         let ended = self.supervise(&engine, &load, timeline, Watch::new(policy))?;
-        Ok(self.report(&engine, &job, symbols.as_ref(), ended))
+        let devices = job.attached.describe(planned.plan.machine());
+        Ok(self.report(&engine, (&job, &devices), symbols.as_ref(), ended))
     }
 
     /// Runs the guest, and again as often as it may reset itself.
@@ -199,7 +201,7 @@ impl One {
     fn report(
         &self,
         engine: &Engine,
-        job: &Job,
+        (job, devices): (&Job, &[Described]),
         symbols: Option<&SystemMap>,
         ended: Ended,
     ) -> Report {
@@ -219,6 +221,7 @@ impl One {
             watch: &watch,
             restarts,
             cmdline: &job.handed.cmdline,
+            devices,
             has_hvc0: job.has_hvc0,
             symbols,
             config: config.as_ref(),

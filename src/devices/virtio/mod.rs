@@ -22,6 +22,7 @@ pub mod net;
 mod queue;
 mod random;
 mod settings;
+pub mod share;
 mod transport;
 mod vhost_user;
 pub mod vsock;
@@ -32,7 +33,7 @@ pub use driver::{Driver, Ready};
 pub use queue::{Broken, Buffers, Chain, Queue, Room};
 pub use random::Random;
 pub(in crate::devices) use transport::{MEMORY as TRANSPORT_MEMORY, Transport};
-pub use vhost_user::VhostUser;
+pub use vhost_user::{Front, VhostUser};
 
 #[cfg(test)]
 mod tests;

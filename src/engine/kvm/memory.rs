@@ -6,6 +6,7 @@ use firmware_less::{
     machine::Machine,
     range::{GuestRange, index},
 };
+use rustix::fs::{MemfdFlags, memfd_create};
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory as _, VolatileSlice};
 
 use super::{Error, later::Later, vm};
@@ -62,6 +63,13 @@ impl GuestMemory {
     /// The RAM of `machine`.
     pub fn new(machine: &Machine) -> Result<Self, Error> {
         Self::over(machine.ram())
+    }
+
+    /// The same in a file without a name, which another process can be given.
+    pub fn in_a_file(machine: &Machine) -> io::Result<Self> {
+        let file = File::from(memfd_create("guest-ram", MemfdFlags::CLOEXEC)?);
+        file.set_len(machine.memory())?;
+        Self::shared(machine, &file)
     }
 
     /// The RAM of `machine` that `file` holds, one range after the other: what whoever else has

@@ -97,6 +97,9 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Memory for a guest that shares it can't be had.
+    #[error("can't make a file for guest RAM")]
+    File(#[source] io::Error),
     /// A range that is not in RAM.
     #[error("{range} is not wholly in guest RAM")]
     NotRam {

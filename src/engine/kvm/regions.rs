@@ -2,8 +2,8 @@
 
 use firmware_less::range::{GuestRange, index};
 use vm_memory::{
-    GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryRegion, GuestMemoryRegionBytes,
-    GuestUsize, MemoryRegionAddress, VolatileSlice,
+    FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryRegion,
+    GuestMemoryRegionBytes, GuestUsize, MemoryRegionAddress, VolatileSlice,
 };
 
 use super::memory::{Bank, GuestMemory};
@@ -20,6 +20,10 @@ impl GuestMemoryRegion for Bank {
     }
 
     fn bitmap(&self) {}
+
+    fn file_offset(&self) -> Option<&FileOffset> {
+        self.file()
+    }
 
     fn get_slice(
         &self,

@@ -9,7 +9,7 @@ use firmware_less::pci::{Kind, Slot};
 
 use super::arguments::file;
 use crate::{
-    attached::{Attached, Disk, Network},
+    attached::{Attached, Disk, Network, Share},
     cli::{DiskFormat, Plug},
 };
 
@@ -24,8 +24,10 @@ pub(super) fn arguments(
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
     let mut disks = attached.disks.iter().enumerate();
     let mut networks = attached.networks.iter().enumerate();
+    let mut shares = attached.shares.iter().enumerate();
     for Slot { number, kind } in slots {
-        let place = format!("bus=pcie.0,addr={number:#x},disable-legacy=on,romfile=");
+        let slot = format!("bus=pcie.0,addr={number:#x},romfile=");
+        let place = format!("{slot},disable-legacy=on");
         match kind {
             Kind::Disk => {
                 let Some((id, disk)) = disks.next() else { continue };
@@ -33,15 +35,7 @@ pub(super) fn arguments(
                 let (option, value) = image_of(disk, id, image.as_raw_fd());
                 add(option, value);
                 files.push(image);
-                let discard = if disk.discard { "on" } else { "off" };
-                let serial = disk.serial.replace(',', ",,");
-                add(
-                    "-device",
-                    format!(
-                        "virtio-blk-pci,{place},drive=disk{id},serial={serial},num-queues=1,\
-                         queue-size=256,discard={discard}"
-                    ),
-                );
+                add("-device", disk_device(disk, id, &place));
             }
             Kind::Random => {
                 add("-object", "rng-builtin,id=random".to_owned());
@@ -63,6 +57,14 @@ pub(super) fn arguments(
                         network.mac
                     ),
                 );
+            }
+            Kind::Share => {
+                let Some((id, share)) = shares.next() else { continue };
+                let socket = share.socket()?;
+                add("-chardev", format!("socket,id=share{id},fd={}", socket.as_raw_fd()));
+                files.push(socket);
+                // That it has no legacy registers can't be said of it: it never has.
+                add("-device", share_device(share, id, &slot));
             }
             Kind::Vsock => {
                 let Some(socket) = vsock.take() else { continue };
@@ -87,6 +89,22 @@ const CARD: &str = "rx_queue_size=256,tx_queue_size=256,ctrl_vq=off,ctrl_rx=off,
                     csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,\
                     guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,\
                     queue_reset=off";
+
+/// The disk in its place, by its image of that number.
+fn disk_device(disk: &Disk, id: usize, place: &str) -> String {
+    let discard = if disk.discard { "on" } else { "off" };
+    let serial = disk.serial.replace(',', ",,");
+    format!(
+        "virtio-blk-pci,{place},drive=disk{id},serial={serial},num-queues=1,queue-size=256,\
+         discard={discard}"
+    )
+}
+
+/// The share in its slot, served at the socket of that number.
+fn share_device(share: &Share, id: usize, slot: &str) -> String {
+    let tag = share.tag.replace(',', ",,");
+    format!("vhost-user-fs-pci,{slot},chardev=share{id},tag={tag},queue_reset=off")
+}
 
 /// The option that plugs the card into the file of that number.
 fn plug_of(network: &Network, id: usize, number: RawFd) -> String {

@@ -16,6 +16,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    attached::Described,
     engine::Engine,
     exit,
     outcome::{End, Outcome, Signal},
@@ -71,6 +72,9 @@ pub struct Report {
     pub engine: Option<Engine>,
     /// The command line, bytes that are not UTF-8 replaced.
     pub cmdline: Option<String>,
+    /// What the machine had on PCI.
+    #[serde(default)]
+    pub devices: Vec<Described>,
     /// How the run ended.
     pub outcome: Option<End>,
     /// How often the guest was started again.
@@ -138,6 +142,8 @@ pub struct Run<'a> {
     pub cmdline: &'a [u8],
     /// The names of its functions, if they are at hand.
     pub symbols: Option<&'a SystemMap>,
+    /// What the machine had on PCI.
+    pub devices: &'a [Described],
     /// Whether it has a virtio console.
     pub has_hvc0: bool,
     /// How it was configured, for a guest that hung and was not heard as it should be.
@@ -166,6 +172,7 @@ impl Report {
             },
             engine: Some(engine.clone()),
             cmdline: Some(String::from_utf8_lossy(cmdline).into_owned()),
+            devices: run.devices.to_vec(),
             outcome: Some(outcome.end.clone()),
             restarts,
             proofs,
@@ -198,6 +205,7 @@ impl Report {
             next_step: None,
             engine: None,
             cmdline: None,
+            devices: Vec::new(),
             outcome: None,
             restarts: 0,
             proofs: Vec::new(),

@@ -64,7 +64,7 @@ fn machine(input: &mut Input<'_>) -> Option<Machine> {
     // Larger ones are the same, but for many page tables.
     let memory = (input.number() % 12_000).checked_mul(2 * MIB)?;
     let machine = Machine::new(memory, 1 + u32::from(input.byte())).ok()?;
-    let kinds = [Kind::Disk, Kind::Network, Kind::Random, Kind::Console, Kind::Vsock];
+    let kinds = [Kind::Disk, Kind::Network, Kind::Share, Kind::Random, Kind::Console, Kind::Vsock];
     let devices = (0..input.byte() % 32).map(|_| input.one_of(&kinds)).collect();
     let machine = machine
         .with_leaf_size(input.one_of(&[LeafSize::Mib2, LeafSize::Gib1]))

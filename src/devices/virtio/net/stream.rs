@@ -10,7 +10,10 @@ use std::{
     },
 };
 
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{RecvFlags, SendFlags, recv, send},
+};
 use vm_memory::VolatileSlice;
 
 use super::wire::{self, FRAME_MAX, FRAME_MIN, Wire};
@@ -20,6 +23,8 @@ const LEN_LEN: usize = 4;
 const IN_LEN: usize = 4 * (LEN_LEN + FRAME_MAX);
 /// With so much not sent yet, no more is taken.
 const OUT_FULL: usize = 1 << 17;
+/// Frames are sent together that have so much or less.
+const PIECE: usize = 1 << 15;
 
 /// The wire.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct Stream {
     /// The socket was empty, and nobody has waited since.
     is_drained: bool,
     outgoing: Vec<u8>,
+    /// How much of it is to be sent at once.
+    piece: usize,
     is_cut: bool,
 }
 
@@ -47,6 +54,7 @@ impl Stream {
             skip: 0,
             is_drained: false,
             outgoing: Vec::new(),
+            piece: 0,
             is_cut: false,
         }
     }
@@ -67,6 +75,29 @@ impl Stream {
             let start = self.came.start.saturating_add(LEN_LEN);
             return (rest.len() >= len).then(|| start..start.saturating_add(len));
         }
+    }
+
+    /// How long the frames are, from `start` on, that are to be sent together: one, or some short
+    /// ones.
+    fn together(&self, start: usize) -> usize {
+        let mut len = 0_usize;
+        loop {
+            let next = self.outgoing.get(start.saturating_add(len)..).unwrap_or_default();
+            let Some(frame) = next.first_chunk() else { return len };
+            let frame = usize::try_from(u32::from_be_bytes(*frame)).unwrap_or(usize::MAX);
+            let more = len.saturating_add(LEN_LEN).saturating_add(frame);
+            if len > 0 && more > PIECE {
+                return len;
+            }
+            len = more;
+        }
+    }
+
+    /// Whether the socket is as empty as it has to be to take the longest frame whole: three
+    /// quarters (net/unix/af_unix.c, `unix_writable`).
+    fn takes_a_frame(&self) -> bool {
+        let mut asked = [PollFd::new(&self.socket, PollFlags::OUT)];
+        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// Takes more from the socket; whether anything came.
@@ -112,12 +143,22 @@ impl Wire for Stream {
         }
     }
 
+    /// A frame is sent when there is room for all of it: a passt of 2023 takes the rest of one
+    /// that comes in pieces for the next (tap.c, `tap_handler_passt`), and resets connections.
     fn flush(&mut self) {
         let mut sent = 0_usize;
-        while let Some(rest) = self.outgoing.get(sent..).filter(|rest| !rest.is_empty()) {
+        while sent < self.outgoing.len() && self.takes_a_frame() {
+            if self.piece == 0 {
+                self.piece = self.together(sent);
+            }
+            let end = sent.saturating_add(self.piece).min(self.outgoing.len());
+            let piece = self.outgoing.get(sent..end).unwrap_or_default();
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match wire::now(send(&self.socket, rest, flags).map_err(io::Error::from)) {
-                Ok(Some(count)) => sent = sent.saturating_add(count),
+            match wire::now(send(&self.socket, piece, flags).map_err(io::Error::from)) {
+                Ok(Some(count)) => {
+                    sent = sent.saturating_add(count);
+                    self.piece = self.piece.saturating_sub(count);
+                }
                 Ok(None) => break,
                 Err(_) => {
                     self.is_cut = true;

@@ -4,6 +4,7 @@
 //! What is asked of memory is asked of our own mapping; the front end's table of it says only
 //! where its addresses are the guest's.
 
+mod front;
 mod message;
 mod ring;
 
@@ -16,6 +17,7 @@ use std::{
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
+pub use self::front::Front;
 use self::{message::Message, ring::Ring};
 use super::{
     Device, Driver,
@@ -30,9 +32,11 @@ use crate::{devices::interrupt_line, engine::kvm::GuestMemory};
 mod request {
     pub(super) const GET_FEATURES: u32 = 1;
     pub(super) const SET_FEATURES: u32 = 2;
+    pub(super) const SET_OWNER: u32 = 3;
     pub(super) const SET_MEM_TABLE: u32 = 5;
     pub(super) const SET_VRING_NUM: u32 = 8;
     pub(super) const SET_VRING_ADDR: u32 = 9;
+    pub(super) const SET_VRING_BASE: u32 = 10;
     pub(super) const GET_VRING_BASE: u32 = 11;
     pub(super) const SET_VRING_KICK: u32 = 12;
     pub(super) const SET_VRING_CALL: u32 = 13;
