@@ -12,12 +12,13 @@
 //! (`known`).
 
 mod known;
+mod seal;
 
 use std::{
     env,
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -26,7 +27,10 @@ use firmware_less::range::FileRange;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use sha2::{Digest as _, Sha256};
 
-use self::known::Identity;
+use self::{
+    known::Identity,
+    seal::{Behind, Seal},
+};
 use crate::{
     digest::{Digest, hex},
     files::{OpenFile, write_sparse},
@@ -36,10 +40,6 @@ use crate::{
 const BYTES_MAX: u64 = 1 << 30;
 /// What of a file's mode is for others than its user.
 const OTHERS: u32 = 0o077;
-/// What a seal begins with: which form the file has.
-const MAGIC: [u8; 16] = *b"ukivm-unpacked-1";
-/// A seal: the magic, the CRC-32 of all that comes before, and zeros.
-const SEAL_LEN: usize = 32;
 /// How often what is used is touched: each time it has to be checked again.
 const TOUCHED_EVERY: Duration = Duration::from_hours(1);
 
@@ -161,12 +161,16 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             file => file?,
         };
-        let whole = file.metadata()?.len();
-        let Some(len) = whole.checked_sub(SEAL_LEN as u64) else { return Ok(Found::Damaged) };
-        let open = OpenFile { path, file, len, is_sparse: true };
-        if !self.is_sound(&open)? {
+        let seal = match Seal::read(&file)? {
+            Behind::Seal(seal) => seal,
+            Behind::Former => return Ok(Found::Nothing),
+            Behind::Damaged => return Ok(Found::Damaged),
+        };
+        let mut open = OpenFile { path, file, len: seal.len, data: None };
+        if !self.is_sound(&open, &seal)? {
             return Ok(Found::Damaged);
         }
+        open.data = seal.data;
         if is_older(&open.file, TOUCHED_EVERY)? {
             touch(&open.file);
         }
@@ -175,17 +179,15 @@ impl Cache {
 
     /// Whether it is what was kept: by its check sum, or because nothing has changed
     /// since it was by that.
-    fn is_sound(&self, open: &OpenFile) -> io::Result<bool> {
+    fn is_sound(&self, open: &OpenFile, seal: &Seal) -> io::Result<bool> {
         const SOUND: &str = "sound";
-        let whole = FileRange::first(open.len);
+        let whole = FileRange::first(seal.len);
         let identity = Identity::of(&open.file, whole);
         let known = identity.as_ref().and_then(|identity| self.known(identity));
         if known.is_some_and(|known| known == SOUND) {
             return Ok(true);
         }
-        let mut found = [0; SEAL_LEN];
-        open.file.read_exact_at(&mut found, open.len)?;
-        let is_sound = found == seal(crc_of(open)?);
+        let is_sound = seal.holds(open)?;
         if let Some(identity) = identity.filter(|_| is_sound)
             && Identity::of(&open.file, whole).as_ref() == Some(&identity)
         {
@@ -201,8 +203,8 @@ impl Cache {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let file = File::from(rustix::fs::open(&self.folder, flags, mode)?);
-        write_sparse(&file, unpacked)?;
-        file.write_all_at(&seal(crc32fast::hash(unpacked)), unpacked.len() as u64)?;
+        let data = write_sparse(&file, unpacked)?;
+        let seal = Seal::write(&file, unpacked, &data)?;
         self.make_room(&path, unpacked.len() as u64)?;
         match publish(&file, &path) {
             // Damaged, or another run was faster: ours is as good.
@@ -218,7 +220,7 @@ impl Cache {
             }
             published => published?,
         }
-        Ok(OpenFile { path, file, len: unpacked.len() as u64, is_sparse: true })
+        Ok(OpenFile { path, file, len: seal.len, data: seal.data })
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -286,28 +288,6 @@ fn publish(file: &File, path: &Path) -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(rustix::fs::linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
-}
-
-fn seal(crc: u32) -> [u8; SEAL_LEN] {
-    let mut seal = [0; SEAL_LEN];
-    let parts = MAGIC.iter().chain(&crc.to_le_bytes()).copied().collect::<Vec<_>>();
-    for (to, from) in seal.iter_mut().zip(parts) {
-        *to = from;
-    }
-    seal
-}
-
-fn crc_of(file: &OpenFile) -> io::Result<u32> {
-    let mut crc = crc32fast::Hasher::new();
-    file.each_chunk(
-        FileRange::first(file.len),
-        |error| error,
-        |chunk| {
-            crc.update(chunk);
-            Ok(())
-        },
-    )?;
-    Ok(crc.finalize())
 }
 
 #[cfg(test)]

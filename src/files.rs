@@ -12,16 +12,13 @@ use firmware_less::{
     range::{FileRange, index},
     read_at::ReadAt,
 };
-use rustix::{
-    fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create},
-    io::Errno,
-};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use thiserror::Error;
 
 /// How much is read at once.
 const CHUNK: usize = 1 << 18;
-/// What is left out where it is zero: a hole costs as much as reading a few pages.
-const BLOCK: usize = 1 << 16;
+/// What is left out where it is zero: another read costs as much as reading a few pages.
+const BLOCK: usize = 1 << 14;
 
 /// Why a file can't be used.
 #[derive(Debug, Error)]
@@ -61,8 +58,9 @@ pub struct OpenFile {
     pub file: File,
     /// Its length in bytes when it was opened.
     pub len: u64,
-    /// Whether it is one of ours, which has holes where much is zero.
-    pub is_sparse: bool,
+    /// What of it may be other than zero, ascending, if that is known: no more of it need be
+    /// read to where all is zero.
+    pub data: Option<Vec<FileRange>>,
 }
 
 impl OpenFile {
@@ -81,7 +79,7 @@ impl OpenFile {
         if metadata.len() == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
             return Err(Error::NoLength);
         }
-        Ok(Self { path: path.to_owned(), file, len: metadata.len(), is_sparse: false })
+        Ok(Self { path: path.to_owned(), file, len: metadata.len(), data: None })
     }
 }
 
@@ -107,37 +105,23 @@ impl OpenFile {
     }
 
     /// How many zeros there are from `offset`, and how many bytes of anything after them; of
-    /// no more than `len` bytes in all, which are in the file. lseek(2), `SEEK_DATA`.
-    pub fn zeros_and_data(&self, offset: u64, len: u64) -> io::Result<(u64, u64)> {
-        if !self.is_sparse {
-            return Ok((0, len));
-        }
-        let zeros = match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
-            Ok(data) => data.saturating_sub(offset).min(len),
-            // None up to its end, which is for whoever reads to find where that is nearer now.
-            Err(Errno::NXIO) => {
-                let end = self.file.metadata()?.len();
-                len.min(end.saturating_sub(offset))
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let rest = len.saturating_sub(zeros);
-        if rest == 0 {
-            return Ok((zeros, 0));
-        }
-        let data = offset.saturating_add(zeros);
-        match rustix::fs::seek(&self.file, SeekFrom::Hole(data)) {
-            Ok(hole) => Ok((zeros, hole.saturating_sub(data).min(rest))),
-            Err(Errno::NXIO) => Ok((zeros, rest)),
-            Err(error) => Err(error.into()),
-        }
+    /// no more than `len` bytes in all.
+    #[must_use]
+    pub fn zeros_and_data(&self, offset: u64, len: u64) -> (u64, u64) {
+        let Some(data) = &self.data else { return (0, len) };
+        let end = offset.saturating_add(len);
+        let next = data.iter().find(|run| run.end() > offset).filter(|run| run.offset() < end);
+        next.map_or((len, 0), |run| {
+            let start = run.offset().max(offset);
+            (start.saturating_sub(offset), run.end().min(end).saturating_sub(start))
+        })
     }
 
     /// A file of these bytes that is nowhere but in memory, by that name.
     pub fn in_memory(name: &str, bytes: &[u8]) -> io::Result<Self> {
         let file = File::from(memfd_create("ukivm", MemfdFlags::CLOEXEC)?);
-        write_sparse(&file, bytes)?;
-        Ok(Self { path: name.into(), file, len: bytes.len() as u64, is_sparse: true })
+        let data = Some(write_sparse(&file, bytes)?);
+        Ok(Self { path: name.into(), file, len: bytes.len() as u64, data })
     }
 
     /// A copy in memory, of the bytes that are there now and that nothing can change
@@ -150,28 +134,30 @@ impl OpenFile {
             &copy,
             SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
         )?;
-        Ok(Self { path: self.path.clone(), file: copy, len, is_sparse: false })
+        Ok(Self { path: self.path.clone(), file: copy, len, data: None })
     }
 }
 
-/// Writes `bytes` to `file`, which is empty, but for what of them is zero: holes need not be
-/// kept, nor be read.
-pub(crate) fn write_sparse(file: &File, bytes: &[u8]) -> io::Result<()> {
+/// Writes `bytes` to `file`, which is empty, but for what of them is zero, and gives what was
+/// written: holes need not be kept, nor be read.
+pub(crate) fn write_sparse(file: &File, bytes: &[u8]) -> io::Result<Vec<FileRange>> {
     static ZEROS: [u8; BLOCK] = [0; BLOCK];
     file.set_len(bytes.len() as u64)?;
-    let mut offset = 0_u64;
-    let is_hole = |block: &[u8]| ZEROS.starts_with(block);
-    let blocks: Vec<&[u8]> = bytes.chunks(BLOCK).collect();
-    for run in blocks.chunk_by(|one, other| is_hole(one) == is_hole(other)) {
-        let len = run.iter().fold(0_usize, |len, block| len.saturating_add(<[u8]>::len(block)));
-        if !run.first().is_some_and(|block| is_hole(block)) {
-            let start = index(offset);
-            let part = bytes.get(start..start.saturating_add(len)).unwrap_or_default();
-            file.write_all_at(part, offset)?;
+    let mut data: Vec<FileRange> = Vec::new();
+    for (block, offset) in bytes.chunks(BLOCK).zip((0_u64..).step_by(BLOCK)) {
+        if ZEROS.starts_with(block) {
+            continue;
         }
-        offset = offset.saturating_add(len as u64);
+        let len = <[u8]>::len(block) as u64;
+        let last = data.pop_if(|last| last.end() == offset);
+        let (start, before) = last.map_or((offset, 0), |last| (last.offset(), last.len()));
+        data.extend(FileRange::new(start, before.saturating_add(len)));
     }
-    Ok(())
+    for run in &data {
+        let part = bytes.get(index(run.offset())..index(run.end())).unwrap_or_default();
+        file.write_all_at(part, run.offset())?;
+    }
+    Ok(data)
 }
 
 fn kind(file_type: std::fs::FileType) -> &'static str {
@@ -266,12 +252,12 @@ mod tests {
         let mut read = vec![7; bytes.len()];
         file.read_exact_at(0, &mut read).unwrap();
         assert!(read == bytes);
-        let from = |offset| file.zeros_and_data(offset, file.len - offset).unwrap();
+        let from = |offset| file.zeros_and_data(offset, file.len - offset);
         assert_eq!(from(0), (0, block));
         assert_eq!(from(block), (4 * block, block));
         assert_eq!(from(6 * block), (3 * block + 5, 0));
-        assert_eq!(file.zeros_and_data(2 * block, 7).unwrap(), (7, 0));
-        assert_eq!(file.zeros_and_data(4 * block, block + 7).unwrap(), (block, 7));
+        assert_eq!(file.zeros_and_data(2 * block, 7), (7, 0));
+        assert_eq!(file.zeros_and_data(4 * block, block + 7), (block, 7));
     }
 
     #[test]

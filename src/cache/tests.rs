@@ -63,6 +63,41 @@ fn a_flipped_byte_and_a_cut_are_noticed_wherever_they_are_and_mended() {
 }
 
 #[test]
+fn what_is_zero_takes_no_room_and_need_not_be_read() {
+    let (_scratch, cache) = cache();
+    let mut kernel = [kernel(), vec![0; 3 * LEN], kernel()].concat();
+    kernel[LEN + 5] = 0;
+    let kept = cache.keep(&KEY, &kernel).unwrap();
+    let Found::Unpacked(found) = cache.find(&KEY).unwrap() else { panic!("it was kept") };
+    assert!(bytes(&found) == kernel);
+    assert_eq!(found.data, kept.data);
+    let runs = found.data.as_ref().expect("they are known");
+    let skipped = found.len - runs.iter().map(|run| run.len()).sum::<u64>();
+    assert!(runs.len() == 2 && skipped > 2 * LEN as u64, "{runs:?}");
+    assert!(found.file.metadata().unwrap().blocks() * 512 < 3 * LEN as u64);
+
+    // What was a hole may not hold anything, and where holes are may not change.
+    let path = cache.path(&KEY);
+    let sound = fs::read(&path).unwrap();
+    for at in [2 * LEN, sound.len() - 40, sound.len() - 64] {
+        let mut flipped = sound.clone();
+        flipped[at] ^= 1;
+        fs::write(&path, flipped).unwrap();
+        assert!(matches!(cache.find(&KEY).unwrap(), Found::Damaged), "{at}");
+    }
+}
+
+#[test]
+fn what_was_kept_in_a_former_form_is_not_damaged_and_is_kept_anew() {
+    let (_scratch, cache) = cache();
+    let former = [&kernel()[..], b"ukivm-unpacked-1", &[7; 4], &[0; 12]].concat();
+    fs::write(cache.path(&KEY), former).unwrap();
+    assert!(matches!(cache.find(&KEY).unwrap(), Found::Nothing));
+    cache.keep(&KEY, &kernel()).unwrap();
+    assert_eq!(found(&cache), kernel());
+}
+
+#[test]
 fn only_its_user_can_read_it() {
     let (scratch, cache) = cache();
     cache.keep(&KEY, &kernel()).unwrap();

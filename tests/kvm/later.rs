@@ -99,7 +99,7 @@ fn run_from_file(guest: &Guest, change: impl FnOnce(&File)) -> (Result<End, Erro
         path,
         file: file.try_clone().expect("a file"),
         len: INITRD.len(),
-        is_sparse: false,
+        data: None,
     });
     change(&file);
     let session = session(&scratch);

@@ -78,8 +78,7 @@ fn read_file(
     let path = || file.path.clone();
     let mut rest = skip(into, 0);
     while !rest.is_empty() {
-        let failed = |source| Error::Read { path: path(), offset, source };
-        let (zeros, data) = file.zeros_and_data(offset, rest.len() as u64).map_err(failed)?;
+        let (zeros, data) = file.zeros_and_data(offset, rest.len() as u64);
         rest = skip(&rest, index(zeros));
         offset = offset.saturating_add(zeros);
         if rest.is_empty() {

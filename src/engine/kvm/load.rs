@@ -189,7 +189,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &contents(len), 0).unwrap();
         let mut files = Files::default();
-        files.push(OpenFile { path: "test.efi".into(), file, len, is_sparse: false });
+        files.push(OpenFile { path: "test.efi".into(), file, len, data: None });
         files
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let memory = GuestMemory::new(plan.machine()).unwrap();
         let mut files = Files::default();
         let file = File::open("/").unwrap();
-        files.push(OpenFile { path: "dir.efi".into(), file, len: 0x1000, is_sparse: false });
+        files.push(OpenFile { path: "dir.efi".into(), file, len: 0x1000, data: None });
         let error = memory.load(&plan, &files).unwrap_err();
         assert_eq!(error.to_string(), "dir.efi: can't read at offset 0x0");
     }
