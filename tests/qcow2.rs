@@ -106,7 +106,8 @@ fn an_encrypted_image_is_refused_with_the_way_out() {
     let scratch = Scratch::new();
     let path = scratch.path().join("secret.qcow2").display().to_string();
     let key = ["--object", "secret,id=key,data=secret"];
-    let how = ["-o", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"];
+    // Not LUKS, for which qemu-img measures the processor, and fails where that is coarse.
+    let how = ["-o", "encrypt.format=aes,encrypt.key-secret=key"];
     let create = ["create", "-q", "-f", "qcow2"].iter().chain(&key).chain(&how);
     let create: Vec<_> = create.copied().chain([path.as_str(), "1M"]).collect();
     let Some(_) = qemu_img(test, &create) else { return };

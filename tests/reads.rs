@@ -27,7 +27,8 @@ fn guest() -> Vec<u8> {
     code.resize(KERNEL, 0x90);
     let kernel = vmlinux().segments(&[(0x100_0000, &code, KERNEL as u64)]).entry(0x100_0000);
     let kernel = bzimage().with(|header| header.init_size = 64 << 20).payload(&kernel.build());
-    let root = cpio::archive(&[("zeros", &vec![0; INITRD])]);
+    // No zeros: those are not read.
+    let root = cpio::archive(&[("ones", &vec![1; INITRD])]);
     uki().section(".linux", kernel.build()).section(".initrd", tiny::gzip(&root)).build()
 }
 

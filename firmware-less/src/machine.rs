@@ -331,6 +331,19 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_has_the_kinds_of_devices_that_it_was_given_and_no_others() {
+        let has = |kind| {
+            let machine =
+                Machine::new(GIB, 1).unwrap().with_devices(vec![Kind::Disk, kind]).unwrap();
+            [machine.has_console(), machine.has_vsock(), machine.has_shares()]
+        };
+        assert_eq!(has(Kind::Console), [true, false, false]);
+        assert_eq!(has(Kind::Vsock), [false, true, false]);
+        assert_eq!(has(Kind::Share), [false, false, true]);
+        assert_eq!(has(Kind::Random), [false; 3]);
+    }
+
+    #[test]
     fn each_device_has_a_slot_and_there_are_no_more_devices_than_slots() {
         let machine = || Machine::new(GIB, 1).unwrap();
         let two = machine().with_devices(vec![Kind::Disk, Kind::Random]).unwrap();
