@@ -33,7 +33,7 @@ use self::{
 };
 use crate::{
     digest::{Digest, hex},
-    files::{OpenFile, write_sparse},
+    files::{OpenFile, Source, write_sparse},
 };
 
 /// The most bytes that are kept; what was used last stays.
@@ -139,14 +139,14 @@ impl Cache {
 
     /// The key of what that part of `file` unpacks to: as it was, if nothing has changed.
     pub(crate) fn key(&self, kind: Kind, file: &OpenFile, part: FileRange) -> io::Result<Key> {
-        let identity = Identity::of(&file.file, part);
+        let identity = Identity::of(file, part);
         let known = identity.as_ref().and_then(|identity| self.known(identity));
         if let Some(digest) = known.and_then(|text| digest(&text)) {
             return Ok(Key { kind, digest });
         }
         let key = Key::of_file(kind, file, part)?;
         if let Some(identity) = &identity
-            && Identity::of(&file.file, part).as_ref() == Some(identity)
+            && Identity::of(file, part).as_ref() == Some(identity)
         {
             self.remember(identity, &hex(&key.digest));
         }
@@ -166,13 +166,15 @@ impl Cache {
             Behind::Former => return Ok(Found::Nothing),
             Behind::Damaged => return Ok(Found::Damaged),
         };
-        let mut open = OpenFile { path, file, len: seal.len, data: None };
+        let mut open = OpenFile { path, source: Source::File(file), len: seal.len, data: None };
         if !self.is_sound(&open, &seal)? {
             return Ok(Found::Damaged);
         }
         open.data = seal.data;
-        if is_older(&open.file, TOUCHED_EVERY)? {
-            touch(&open.file);
+        if let Some(file) = open.file()
+            && is_older(file, TOUCHED_EVERY)?
+        {
+            touch(file);
         }
         Ok(Found::Unpacked(open))
     }
@@ -182,14 +184,14 @@ impl Cache {
     fn is_sound(&self, open: &OpenFile, seal: &Seal) -> io::Result<bool> {
         const SOUND: &str = "sound";
         let whole = FileRange::first(seal.len);
-        let identity = Identity::of(&open.file, whole);
+        let identity = Identity::of(open, whole);
         let known = identity.as_ref().and_then(|identity| self.known(identity));
         if known.is_some_and(|known| known == SOUND) {
             return Ok(true);
         }
         let is_sound = seal.holds(open)?;
         if let Some(identity) = identity.filter(|_| is_sound)
-            && Identity::of(&open.file, whole).as_ref() == Some(&identity)
+            && Identity::of(open, whole).as_ref() == Some(&identity)
         {
             self.remember(&identity, SOUND);
         }
@@ -220,7 +222,7 @@ impl Cache {
             }
             published => published?,
         }
-        Ok(OpenFile { path, file, len: seal.len, data: seal.data })
+        Ok(OpenFile { path, source: Source::File(file), len: seal.len, data: seal.data })
     }
 
     fn path(&self, key: &Key) -> PathBuf {

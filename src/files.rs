@@ -49,13 +49,22 @@ struct Shrunk {
     now: u64,
 }
 
+/// Where the bytes of a file are.
+#[derive(Debug)]
+pub enum Source {
+    /// In a file, open for reading.
+    File(File),
+    /// At hand: what was unpacked, and is kept nowhere.
+    Bytes(Vec<u8>),
+}
+
 /// A file opened once, read by offset only.
 #[derive(Debug)]
 pub struct OpenFile {
     /// As the user named it.
     pub path: PathBuf,
-    /// Open for reading.
-    pub file: File,
+    /// Where its bytes are.
+    pub source: Source,
     /// Its length in bytes when it was opened.
     pub len: u64,
     /// What of it may be other than zero, ascending, if that is known: no more of it need be
@@ -79,7 +88,12 @@ impl OpenFile {
         if metadata.len() == 0 && file.read_at(&mut [0], 0).is_ok_and(|read| read > 0) {
             return Err(Error::NoLength);
         }
-        Ok(Self { path: path.to_owned(), file, len: metadata.len(), data: None })
+        Ok(Self {
+            path: path.to_owned(),
+            source: Source::File(file),
+            len: metadata.len(),
+            data: None,
+        })
     }
 }
 
@@ -104,6 +118,15 @@ impl OpenFile {
         Ok(())
     }
 
+    /// The file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&File> {
+        match &self.source {
+            Source::File(file) => Some(file),
+            Source::Bytes(_) => None,
+        }
+    }
+
     /// How many zeros there are from `offset`, and how many bytes of anything after them; of
     /// no more than `len` bytes in all.
     #[must_use]
@@ -118,10 +141,10 @@ impl OpenFile {
     }
 
     /// A file of these bytes that is nowhere but in memory, by that name.
-    pub fn in_memory(name: &str, bytes: &[u8]) -> io::Result<Self> {
-        let file = File::from(memfd_create("ukivm", MemfdFlags::CLOEXEC)?);
-        let data = Some(write_sparse(&file, bytes)?);
-        Ok(Self { path: name.into(), file, len: bytes.len() as u64, data })
+    #[must_use]
+    pub fn in_memory(name: &str, bytes: Vec<u8>) -> Self {
+        let (len, data) = (bytes.len() as u64, Some(runs(&bytes)));
+        Self { path: name.into(), source: Source::Bytes(bytes), len, data }
     }
 
     /// A copy in memory, of the bytes that are there now and that nothing can change
@@ -129,20 +152,33 @@ impl OpenFile {
     pub fn private_copy(&self) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let mut copy = File::from(memfd_create("ukivm-private", flags)?);
-        let len = io::copy(&mut (&self.file).take(self.len), &mut copy)?;
+        let len = match &self.source {
+            Source::File(file) => io::copy(&mut { file }.take(self.len), &mut copy)?,
+            Source::Bytes(bytes) => io::copy(&mut bytes.as_slice(), &mut copy)?,
+        };
         fcntl_add_seals(
             &copy,
             SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
         )?;
-        Ok(Self { path: self.path.clone(), file: copy, len, data: None })
+        Ok(Self { path: self.path.clone(), source: Source::File(copy), len, data: None })
     }
 }
 
 /// Writes `bytes` to `file`, which is empty, but for what of them is zero, and gives what was
 /// written: holes need not be kept, nor be read.
 pub(crate) fn write_sparse(file: &File, bytes: &[u8]) -> io::Result<Vec<FileRange>> {
-    static ZEROS: [u8; BLOCK] = [0; BLOCK];
     file.set_len(bytes.len() as u64)?;
+    let data = runs(bytes);
+    for run in &data {
+        let part = bytes.get(index(run.offset())..index(run.end())).unwrap_or_default();
+        file.write_all_at(part, run.offset())?;
+    }
+    Ok(data)
+}
+
+/// What of `bytes` is other than zero, by blocks.
+fn runs(bytes: &[u8]) -> Vec<FileRange> {
+    static ZEROS: [u8; BLOCK] = [0; BLOCK];
     let mut data: Vec<FileRange> = Vec::new();
     for (block, offset) in bytes.chunks(BLOCK).zip((0_u64..).step_by(BLOCK)) {
         if ZEROS.starts_with(block) {
@@ -153,11 +189,7 @@ pub(crate) fn write_sparse(file: &File, bytes: &[u8]) -> io::Result<Vec<FileRang
         let (start, before) = last.map_or((offset, 0), |last| (last.offset(), last.len()));
         data.extend(FileRange::new(start, before.saturating_add(len)));
     }
-    for run in &data {
-        let part = bytes.get(index(run.offset())..index(run.end())).unwrap_or_default();
-        file.write_all_at(part, run.offset())?;
-    }
-    Ok(data)
+    data
 }
 
 fn kind(file_type: std::fs::FileType) -> &'static str {
@@ -175,11 +207,15 @@ fn kind(file_type: std::fs::FileType) -> &'static str {
 
 impl ReadAt for OpenFile {
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset).map_err(|error| match error.kind() {
+        let file = match &self.source {
+            Source::File(file) => file,
+            Source::Bytes(bytes) => return bytes.read_exact_at(offset, buf),
+        };
+        file.read_exact_at(buf, offset).map_err(|error| match error.kind() {
             // Nobody reads past the length that it had when it was opened.
             io::ErrorKind::UnexpectedEof => {
                 let end = offset.saturating_add(buf.len() as u64);
-                let now = self.file.metadata().map_or(0, |metadata| metadata.len());
+                let now = file.metadata().map_or(0, |metadata| metadata.len());
                 io::Error::new(error.kind(), Shrunk { end, now })
             }
             _ => error,
@@ -248,7 +284,11 @@ mod tests {
         let mut bytes = vec![0; 9 * BLOCK + 5];
         bytes[BLOCK - 1] = 1;
         bytes[5 * BLOCK] = 2;
-        let file = OpenFile::in_memory("sparse", &bytes).unwrap();
+        let disk = tempfile::tempfile().unwrap();
+        let data = Some(write_sparse(&disk, &bytes).unwrap());
+        let source = Source::File(disk);
+        let file = OpenFile { path: "sparse".into(), source, len: bytes.len() as u64, data };
+        assert_eq!(OpenFile::in_memory("the same", bytes.clone()).data, file.data);
         let mut read = vec![7; bytes.len()];
         file.read_exact_at(0, &mut read).unwrap();
         assert!(read == bytes);

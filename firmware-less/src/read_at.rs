@@ -15,6 +15,11 @@ pub trait ReadAt {
     /// The length in bytes.
     fn len(&self) -> u64;
 
+    /// The `len` bytes from `offset` on, where they are at hand and need not be read.
+    fn at_hand(&self, _offset: u64, _len: u64) -> Option<&[u8]> {
+        None
+    }
+
     /// Whether there are no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -33,6 +38,10 @@ impl ReadAt for [u8] {
 
     fn len(&self) -> u64 {
         self.len() as u64
+    }
+
+    fn at_hand(&self, offset: u64, len: u64) -> Option<&[u8]> {
+        self.get(index(offset)..index(offset.checked_add(len)?))
     }
 }
 

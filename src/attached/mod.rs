@@ -25,7 +25,7 @@ use crate::{
     cli::{DeviceOptions, DiskOption, Plug},
     devices::virtio::{Device, Random},
     error,
-    files::Files,
+    files::{Files, OpenFile},
     visible::visible,
 };
 
@@ -64,7 +64,9 @@ impl Attached {
             let ephemeral = options.ephemeral || option.ephemeral;
             let option = DiskOption { ephemeral, ..option.clone() };
             let disk = Disk::open(&option, &disks).map_err(failed)?;
-            if disk.is_written() && files.iter().any(|file| disk.is_in(&file.file)) {
+            if disk.is_written()
+                && files.iter().filter_map(OpenFile::file).any(|file| disk.is_in(file))
+            {
                 return Err(error::Error::SameFile { path: disk.path });
             }
             disks.push(disk);

@@ -7,8 +7,7 @@
 //! crash may have left less of a file than its inode says.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::fs::{MetadataExt as _, symlink},
     path::PathBuf,
     sync::OnceLock,
@@ -19,7 +18,10 @@ use firmware_less::range::FileRange;
 use sha2::{Digest as _, Sha256};
 
 use super::Cache;
-use crate::digest::{Digest, hex};
+use crate::{
+    digest::{Digest, hex},
+    files::OpenFile,
+};
 
 /// For how long a file may not have changed to be known again: more than any file
 /// system's clock is coarse.
@@ -38,8 +40,8 @@ pub(super) struct Identity {
 
 impl Identity {
     /// That of a part of `file` as it is now; none if it has just been changed.
-    pub(super) fn of(file: &File, part: FileRange) -> Option<Self> {
-        let metadata = file.metadata().ok()?;
+    pub(super) fn of(file: &OpenFile, part: FileRange) -> Option<Self> {
+        let metadata = file.file()?.metadata().ok()?;
         let changed = |seconds: i64, nanoseconds: i64| {
             let nanoseconds = u32::try_from(nanoseconds).ok()?;
             let since = Duration::new(u64::try_from(seconds).ok()?, nanoseconds);
@@ -116,15 +118,17 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     const WHOLE: FileRange = FileRange::first(7);
 
     /// A file that was last changed so long ago. Its inode is as fresh as ever.
-    fn file(scratch: &tempfile::TempDir) -> File {
+    fn file(scratch: &tempfile::TempDir) -> OpenFile {
         let path = scratch.path().join("file");
         fs::write(&path, b"content").unwrap();
-        File::open(path).unwrap()
+        OpenFile::open(&path).unwrap()
     }
 
     #[test]
@@ -138,7 +142,7 @@ mod tests {
         assert_ne!(Identity::of(&file, FileRange::first(6)), Some(identity.clone()));
 
         // As good a forgery as the system allows: same size, same time.
-        let modified = file.metadata().unwrap().modified().unwrap();
+        let modified = file.file().unwrap().metadata().unwrap().modified().unwrap();
         let path = scratch.path().join("file");
         fs::write(&path, b"CONTENT").unwrap();
         let forged = File::options().write(true).open(&path).unwrap();
@@ -152,8 +156,10 @@ mod tests {
     fn a_change_that_is_yet_to_come_gives_no_identity() {
         let scratch = tempfile::tempdir().unwrap();
         file(&scratch);
-        let file = File::options().write(true).open(scratch.path().join("file")).unwrap();
-        file.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
+        let path = scratch.path().join("file");
+        let writable = File::options().write(true).open(&path).unwrap();
+        writable.set_modified(SystemTime::now() + Duration::from_hours(1)).unwrap();
+        let file = OpenFile::open(&path).unwrap();
         std::thread::sleep(QUIET);
         assert_eq!(Identity::of(&file, WHOLE), None);
     }

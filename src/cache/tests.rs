@@ -74,7 +74,7 @@ fn what_is_zero_takes_no_room_and_need_not_be_read() {
     let runs = found.data.as_ref().expect("they are known");
     let skipped = found.len - runs.iter().map(|run| run.len()).sum::<u64>();
     assert!(runs.len() == 2 && skipped > 2 * LEN as u64, "{runs:?}");
-    assert!(found.file.metadata().unwrap().blocks() * 512 < 3 * LEN as u64);
+    assert!(found.file().unwrap().metadata().unwrap().blocks() * 512 < 3 * LEN as u64);
 
     // What was a hole may not hold anything, and where holes are may not change.
     let path = cache.path(&KEY);

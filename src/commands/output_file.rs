@@ -126,8 +126,11 @@ fn is_one_of(path: &Path, files: &Files) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     let Ok(target) = fs::metadata(path).map(identity) else { return false };
     // What is open may be a copy of what is there.
-    let own = |open: &OpenFile| [open.file.metadata(), fs::metadata(&open.path)];
-    files.iter().flat_map(own).flatten().any(|own| identity(own) == target)
+    let own = |open: &OpenFile| {
+        let itself = open.file().and_then(|file| file.metadata().ok());
+        itself.into_iter().chain(fs::metadata(&open.path))
+    };
+    files.iter().flat_map(own).any(|own| identity(own) == target)
 }
 
 /// Opens what is there. A pipe that nobody reads is an error, not a wait.

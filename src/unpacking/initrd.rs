@@ -1,6 +1,6 @@
 //! The parts of an initrd, for `--unpack-initrd`.
 
-use std::{io, thread};
+use std::thread;
 
 use firmware_less::{
     initrd::{Error, Look, Part, Unpacked, Why, look, unpack},
@@ -126,17 +126,14 @@ impl<'a> Initrd<'a> {
         match wanted.get(cache, fresh) {
             Ok(file) => Came { file: Some(file), ..Came::default() },
             Err(Failed::Read(error)) => Came::left(chain(&error)),
-            Err(Failed::Place(error)) => Came::left(no_place(&error)),
             Err(Failed::Unpack((rest, bytes))) => {
                 let alone = !rest.is_aligned();
                 let why = match rest.why {
                     Why::Packed(Error::Large { .. }) => self.too_large(),
                     _ => chain(&rest),
                 };
-                match bytes.map(|bytes| wanted.in_memory(&bytes)).transpose() {
-                    Ok(file) => Came { file, left: Some(why), alone },
-                    Err(error) => Came::left(no_place(&error)),
-                }
+                let file = bytes.map(|bytes| wanted.in_memory(bytes));
+                Came { file, left: Some(why), alone }
             }
         }
     }
@@ -155,10 +152,6 @@ impl<'a> Initrd<'a> {
             self.limit >> 20
         )
     }
-}
-
-fn no_place(error: &io::Error) -> String {
-    format!("no place to unpack it to: {error}")
 }
 
 /// `handed` with what became of its initrd's parts, which come into `files`.

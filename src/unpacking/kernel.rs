@@ -23,16 +23,12 @@ pub enum NotDirect {
     /// What it is in can't be read.
     #[error("the kernel can't be read")]
     Read(#[source] io::Error),
-    /// There is no place for what it unpacks to.
-    #[error("no place to unpack the kernel to")]
-    Place(#[source] io::Error),
 }
 
 impl From<Failed<unpacked::Error>> for NotDirect {
     fn from(failed: Failed<unpacked::Error>) -> Self {
         match failed {
             Failed::Read(source) => Self::Read(source),
-            Failed::Place(source) => Self::Place(source),
             Failed::Unpack(error) => Self::Unpack(error),
         }
     }

@@ -40,8 +40,6 @@ fn threads() -> usize {
 enum Failed<E> {
     /// The file can't be read.
     Read(io::Error),
-    /// There is no place for what it unpacks to.
-    Place(io::Error),
     /// It can't be unpacked.
     Unpack(E),
 }
@@ -78,9 +76,9 @@ impl Wanted<'_> {
             Some(Ok(file)) => Ok(file),
             Some(Err(error)) => {
                 say(&format!("the unpacked {} is not kept: {error}", self.name));
-                self.in_memory(&bytes).map_err(Failed::Place)
+                Ok(self.in_memory(bytes))
             }
-            None => self.in_memory(&bytes).map_err(Failed::Place),
+            None => Ok(self.in_memory(bytes)),
         }
     }
 
@@ -98,7 +96,7 @@ impl Wanted<'_> {
     }
 
     /// A file that is nowhere but in memory.
-    fn in_memory(&self, bytes: &[u8]) -> io::Result<OpenFile> {
+    fn in_memory(&self, bytes: Vec<u8>) -> OpenFile {
         let name = format!("{} ({} unpacked)", self.packed.path.display(), self.name);
         OpenFile::in_memory(&name, bytes)
     }
@@ -125,6 +123,10 @@ impl ReadAt for Excerpt {
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let offset = offset.checked_sub(self.offset).ok_or(io::ErrorKind::UnexpectedEof)?;
         self.bytes.read_exact_at(offset, buf)
+    }
+
+    fn at_hand(&self, offset: u64, len: u64) -> Option<&[u8]> {
+        self.bytes.as_slice().at_hand(offset.checked_sub(self.offset)?, len)
     }
 
     fn len(&self) -> u64 {

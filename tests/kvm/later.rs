@@ -18,7 +18,7 @@ use ukivm::{
         kvm::{self, GuestMemory, Vm},
     },
     exit,
-    files::{Files, OpenFile},
+    files::{Files, OpenFile, Source},
     outcome::End,
     sandbox::Sandbox,
     session::{Limits, Milestone, Session},
@@ -97,7 +97,7 @@ fn run_from_file(guest: &Guest, change: impl FnOnce(&File)) -> (Result<End, Erro
     let mut files = Files::default();
     files.push(OpenFile {
         path,
-        file: file.try_clone().expect("a file"),
+        source: Source::File(file.try_clone().expect("a file")),
         len: INITRD.len(),
         data: None,
     });

@@ -1,6 +1,6 @@
 //! [`Unpacked`]: a kernel proper out of its bzImage.
 
-use std::io;
+use std::{borrow::Cow, io};
 
 use thiserror::Error;
 
@@ -43,7 +43,10 @@ pub fn unpack(
     threads: usize,
 ) -> Result<Vec<u8>, Error> {
     let range = kernel.payload().ok_or(Error::NoPayload)?;
-    let packed = fetch(source, range.offset(), range.len()).map_err(Error::Read)?;
+    let packed = match source.at_hand(range.offset(), range.len()) {
+        Some(packed) => Cow::Borrowed(packed),
+        None => Cow::Owned(fetch(source, range.offset(), range.len()).map_err(Error::Read)?),
+    };
     Ok(Payload::read(&packed, limit.min(KERNEL_IMAGE_SIZE))?.unpack(threads)?)
 }
 

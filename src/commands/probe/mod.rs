@@ -82,9 +82,7 @@ fn open(options: &ProbeOptions) -> Result<Job, Error> {
     if options.job.image != Path::new(BUILT_IN) {
         return Job::open(&options.job, &mut |_| {});
     }
-    let uki = probe::uki();
-    let memory = |source| Error::Host { what: "no memory for the probe", source };
-    let file = OpenFile::in_memory("built-in probe", &uki).map_err(memory)?;
+    let file = OpenFile::in_memory("built-in probe", probe::uki());
     Job::of(file, &options.job, &mut |_| {})
 }
 

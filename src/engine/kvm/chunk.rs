@@ -9,7 +9,7 @@ use firmware_less::{
 use vm_memory::VolatileSlice;
 
 use super::{Error, memory::skip, vm};
-use crate::files::{Files, OpenFile};
+use crate::files::{Files, OpenFile, Source as FileSource};
 
 /// How much of a file one thread reads before it looks for more: whole huge
 /// pages, so that no two threads clear the same one.
@@ -85,9 +85,10 @@ fn read_file(
             break;
         }
         let part = rest.subslice(0, index(data)).unwrap_or(rest);
-        match vm::pread(&file.file, offset, &part) {
+        match read(file, offset, &part) {
             Ok(0) => {
-                let found = file.file.metadata().map_or(offset, |metadata| metadata.len());
+                let now = file.file().and_then(|file| file.metadata().ok());
+                let found = now.map_or(offset, |metadata| metadata.len());
                 return Err(Error::ShortRead { path: path(), found, wanted: end });
             }
             Ok(read) => {
@@ -99,6 +100,19 @@ fn read_file(
         }
     }
     Ok(())
+}
+
+/// Fills as much of `into` as it can at once, and says how much that is.
+fn read(file: &OpenFile, offset: u64, into: &VolatileSlice<'_>) -> io::Result<usize> {
+    match &file.source {
+        FileSource::File(file) => vm::pread(file, offset, into),
+        FileSource::Bytes(bytes) => {
+            let rest = bytes.get(index(offset)..).unwrap_or_default();
+            let part = rest.get(..into.len()).unwrap_or(rest);
+            into.copy_from(part);
+            Ok(part.len())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -174,7 +174,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{engine::kvm::self_test, files::OpenFile};
+    use crate::{
+        engine::kvm::self_test,
+        files::{OpenFile, Source},
+    };
 
     const MIB: u64 = 1 << 20;
 
@@ -189,7 +192,12 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &contents(len), 0).unwrap();
         let mut files = Files::default();
-        files.push(OpenFile { path: "test.efi".into(), file, len, data: None });
+        files.push(OpenFile {
+            path: "test.efi".into(),
+            source: Source::File(file),
+            len,
+            data: None,
+        });
         files
     }
 
@@ -247,7 +255,12 @@ mod tests {
         let memory = GuestMemory::new(plan.machine()).unwrap();
         let mut files = Files::default();
         let file = File::open("/").unwrap();
-        files.push(OpenFile { path: "dir.efi".into(), file, len: 0x1000, data: None });
+        files.push(OpenFile {
+            path: "dir.efi".into(),
+            source: Source::File(file),
+            len: 0x1000,
+            data: None,
+        });
         let error = memory.load(&plan, &files).unwrap_err();
         assert_eq!(error.to_string(), "dir.efi: can't read at offset 0x0");
     }

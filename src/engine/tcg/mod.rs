@@ -65,7 +65,7 @@ use crate::{
     child::Child,
     devices::virtio::{VhostUser, vsock::Vsock},
     engine::{Kind, kvm::GuestMemory},
-    files::Files,
+    files::{Files, Source},
     outcome::{End, Outcome},
     readiness,
     sandbox::Sandbox,
@@ -159,7 +159,14 @@ impl Vm {
     ) -> Result<(), Error> {
         let file = files.get(id).ok_or(Error::NoFile { name, file: id })?;
         let path = || file.path.clone();
-        let copied = self.memory.copy_from(&file.file, range, address);
+        let copied = match &file.source {
+            Source::File(file) => self.memory.copy_from(file, range, address),
+            Source::Bytes(bytes) => {
+                let part = bytes.get(index(range.offset())..index(range.end()));
+                let part = part.unwrap_or_default();
+                self.memory.write(address, part).map(|()| part.len() as u64)
+            }
+        };
         let copied = copied.map_err(|source| Error::Copy { path: path(), name, source })?;
         if copied < range.len() {
             let found = range.offset().saturating_add(copied);

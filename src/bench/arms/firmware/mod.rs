@@ -6,7 +6,12 @@
 mod ovmf;
 mod partition;
 
-use std::{ffi::OsString, fs, io, path::Path};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    path::Path,
+};
 
 use firmware_less::{
     inspection::Stub,
@@ -66,7 +71,8 @@ impl Arm for Firmware {
         let ovmf = Ovmf::find().map_err(|why| host(io::Error::other(why)))?;
         let qemu = qemu::found()?;
         let mut program = qemu::machine(&qemu, self.engine, &parts, request.mode)?;
-        let uki = parts.job().files.uki().file.try_clone().map_err(host)?;
+        let uki = parts.job().files.uki().file().ok_or(io::ErrorKind::NotFound.into());
+        let uki = uki.and_then(File::try_clone).map_err(host)?;
         let uki = program.inherit(Inherited::new(uki));
         let variables = fs::read(&ovmf.variables).and_then(|bytes| Inherited::of_bytes(&bytes));
         let variables = program.inherit(variables.map_err(host)?);
