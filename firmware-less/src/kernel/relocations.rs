@@ -7,7 +7,7 @@
 //! the low half of a virtual address: 0, the places of 64-bit addresses, 0, the
 //! places of negated 32-bit ones (before Linux 6.15 only), 0, the places of 32-bit ones.
 
-use std::fmt;
+use std::{fmt, mem, ops::Range, sync::Arc};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -45,54 +45,64 @@ pub enum Error {
     },
 }
 
-/// The lists of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Relocations<'a> {
-    wide: &'a [u8],
-    negated: &'a [u8],
-    narrow: &'a [u8],
+/// A list of a table: which of its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct List {
+    bytes: Range<usize>,
+    /// How far from the kernel's start what it names is, at most.
+    farthest: u64,
 }
 
-impl<'a> Relocations<'a> {
-    /// Takes the table apart.
-    pub fn read(table: &'a [u8]) -> Result<Self, Error> {
+/// The lists of a table.
+#[derive(Clone, PartialEq, Eq)]
+struct Lists {
+    wide: List,
+    negated: List,
+    narrow: List,
+}
+
+impl Lists {
+    /// Takes the table apart, of a kernel that begins at the virtual address `start`.
+    fn read(table: &[u8], start: u64) -> Result<Self, Error> {
         if table.is_empty() {
             return Err(Error::None);
         }
         let (words, rest) = table.as_chunks::<WORD>();
-        // A list begins behind each word that is zero.
-        let mut starts = Vec::new();
-        for (at, word) in words.iter().enumerate() {
+        let mut lists = [const { None }; 3];
+        let mut count = 0_usize;
+        let mut list = List::default();
+        // A list begins behind each word that is zero; what is before the first is none.
+        for (word, at) in words.iter().zip((0..).step_by(WORD)) {
             if *word == [0; WORD] {
-                starts.push(at);
+                list.bytes.end = at;
+                let behind = at.saturating_add(WORD)..table.len();
+                let whole = mem::replace(&mut list, List { bytes: behind, farthest: 0 });
+                if let Some(place) = lists.get_mut(count) {
+                    *place = Some(whole);
+                }
+                count = count.saturating_add(1);
+            } else {
+                // What is below the kernel is far above it so.
+                list.farthest = list.farthest.max(address(*word).wrapping_sub(start));
             }
         }
-        let wrong = Error::Lists { len: table.len(), lists: starts.len() };
-        if !rest.is_empty() || starts.first() != Some(&0) {
-            return Err(wrong);
-        }
-        let end = words.len();
-        let list = |from: usize, to: usize| {
-            words.get(from.saturating_add(1)..to).unwrap_or_default().as_flattened()
-        };
-        match *starts.as_slice() {
-            [a, b] => Ok(Self { wide: list(a, b), negated: &[], narrow: list(b, end) }),
-            [a, b, c] => Ok(Self { wide: list(a, b), negated: list(b, c), narrow: list(c, end) }),
-            _ => Err(wrong),
+        let is_whole = rest.is_empty() && words.first() == Some(&[0; WORD]);
+        match (is_whole, count, lists) {
+            (true, 2, [_, Some(wide), ..]) => {
+                Ok(Self { wide, negated: List::default(), narrow: list })
+            }
+            (true, 3, [_, Some(wide), Some(negated)]) => Ok(Self { wide, negated, narrow: list }),
+            _ => Err(Error::Lists { len: table.len(), lists: count }),
         }
     }
 
-    /// Whether all that it names is in a kernel of `len` bytes that is linked for the
-    /// physical address `linked`.
-    pub fn check(&self, linked: u64, len: u64) -> Result<(), Error> {
-        for (list, size) in [(self.wide, 8), (self.negated, 4), (self.narrow, 4)] {
-            let offset = |address: u64| address.wrapping_sub(START_KERNEL_MAP).wrapping_sub(linked);
-            // What is below the kernel is far above it so.
-            let Some(farthest) = addresses(list).max_by_key(|address| offset(*address)) else {
-                continue;
-            };
-            if offset(farthest).checked_add(size).is_none_or(|end| end > len) {
-                return Err(Error::Outside { address: farthest });
+    /// Whether all that they name is in a kernel of `len` bytes that begins at the virtual
+    /// address `start`.
+    fn check(&self, start: u64, len: u64) -> Result<(), Error> {
+        for (list, size) in [(&self.wide, 8), (&self.negated, 4), (&self.narrow, 4)] {
+            let end = list.farthest.checked_add(size);
+            if !list.bytes.is_empty() && end.is_none_or(|end| end > len) {
+                return Err(Error::Outside { address: start.wrapping_add(list.farthest) });
             }
         }
         Ok(())
@@ -106,70 +116,64 @@ pub struct Relocation {
     pub offset: u64,
     /// The physical address that it is linked for.
     pub linked: u64,
-    /// What the kernel says of itself, checked: the lists of its table.
+    /// What the kernel says of itself, checked.
     #[serde(skip)]
-    wide: Vec<u8>,
+    table: Arc<Vec<u8>>,
     #[serde(skip)]
-    negated: Vec<u8>,
-    #[serde(skip)]
-    narrow: Vec<u8>,
+    lists: Lists,
 }
 
 impl Relocation {
     /// By `offset`, of a kernel of `len` bytes that is linked for the physical address
     /// `linked`.
-    pub fn new(table: &[u8], (linked, len): (u64, u64), offset: u64) -> Result<Self, Error> {
-        let lists = Relocations::read(table)?;
-        lists.check(linked, len)?;
-        let Relocations { wide, negated, narrow } = lists;
-        let [wide, negated, narrow] = [wide, negated, narrow].map(<[u8]>::to_vec);
-        Ok(Self { offset, linked, wide, negated, narrow })
+    pub fn new(table: Arc<Vec<u8>>, (linked, len): (u64, u64), offset: u64) -> Result<Self, Error> {
+        let start = START_KERNEL_MAP.wrapping_add(linked);
+        let lists = Lists::read(&table, start)?;
+        lists.check(start, len)?;
+        Ok(Self { offset, linked, table, lists })
     }
 
     /// Changes `image`, the whole kernel.
     pub fn apply(&self, image: &mut (impl Image + ?Sized)) {
         let (offset, low) = (self.offset, low_half(self.offset));
         let start = low_half(START_KERNEL_MAP.wrapping_add(self.linked));
-        each(image, (&self.wide, start), |bytes| {
+        let Lists { wide, negated, narrow } = &self.lists;
+        each(image, (self.words(wide), start), |bytes| {
             *bytes = u64::from_le_bytes(*bytes).wrapping_add(offset).to_le_bytes();
         });
-        each(image, (&self.negated, start), |bytes| {
+        each(image, (self.words(negated), start), |bytes| {
             *bytes = u32::from_le_bytes(*bytes).wrapping_sub(low).to_le_bytes();
         });
-        each(image, (&self.narrow, start), |bytes| {
+        each(image, (self.words(narrow), start), |bytes| {
             *bytes = u32::from_le_bytes(*bytes).wrapping_add(low).to_le_bytes();
         });
     }
+
+    fn words(&self, list: &List) -> &[[u8; WORD]] {
+        self.table.get(list.bytes.clone()).unwrap_or_default().as_chunks().0
+    }
 }
 
-/// Changes the `N` bytes at each address of `list` in an image that begins at `start`; of
-/// both that is the low half. Kernels' lists ascend, so that many are changed in one
-/// window; any other order is only slower.
+/// Changes the `N` bytes at each address of `words` in an image that begins at `start`; of
+/// both that is the low half. Kernels' lists ascend, so that many are changed of what is
+/// shown at once; any other order is only slower.
 fn each<const N: usize>(
     image: &mut (impl Image + ?Sized),
-    (list, start): (&[u8], u32),
+    (words, start): (&[[u8; WORD]], u32),
     change: impl Fn(&mut [u8; N]),
 ) {
     let at = |word: &[u8; WORD]| index(u32::from_le_bytes(*word).wrapping_sub(start).into());
-    let (mut rest, _) = list.as_chunks::<WORD>();
-    while let Some(first) = rest.first().map(at) {
-        let mut reach = 0;
-        let is_near = |word: &&[u8; WORD]| {
-            let ahead = at(word).wrapping_sub(first);
-            let is_near = ahead <= WINDOW.saturating_sub(N);
-            if is_near {
-                reach = reach.max(ahead);
-            }
-            is_near
-        };
-        let count = rest.iter().take_while(is_near).count();
-        let (some, behind) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-        image.change(first, reach.saturating_add(N), &mut |bytes| {
-            for word in some {
+    let mut rest = words;
+    while let Some((first, others)) = rest.split_first() {
+        let first = at(first);
+        let mut behind = others;
+        image.change(first, &mut |bytes| {
+            while let Some((word, others)) = rest.split_first() {
                 let bytes = bytes.get_mut(at(word).wrapping_sub(first)..);
-                if let Some(bytes) = bytes.and_then(<[u8]>::first_chunk_mut) {
-                    change(bytes);
-                }
+                let Some(bytes) = bytes.and_then(<[u8]>::first_chunk_mut) else { break };
+                change(bytes);
+                rest = others;
+                behind = others;
             }
         });
         rest = behind;
@@ -182,20 +186,15 @@ impl fmt::Debug for Relocation {
     }
 }
 
-/// The most bytes that are changed at once.
-pub const WINDOW: usize = 4096;
-
 /// Bytes that can be changed in place, wherever they are.
 pub trait Image {
-    /// Lets `change` have the `len` bytes at `offset`, which are [`WINDOW`] at most. What is
-    /// not wholly inside is left alone.
-    fn change(&mut self, offset: usize, len: usize, change: &mut dyn FnMut(&mut [u8]));
+    /// Lets `change` have bytes from `offset` on: a page or so, or as many as there are.
+    fn change(&mut self, offset: usize, change: &mut dyn FnMut(&mut [u8]));
 }
 
 impl Image for [u8] {
-    fn change(&mut self, offset: usize, len: usize, change: &mut dyn FnMut(&mut [u8])) {
-        let bytes = self.get_mut(offset..).and_then(|bytes| bytes.get_mut(..len));
-        bytes.into_iter().for_each(change);
+    fn change(&mut self, offset: usize, change: &mut dyn FnMut(&mut [u8])) {
+        self.get_mut(offset..).into_iter().for_each(change);
     }
 }
 
@@ -204,10 +203,9 @@ fn low_half(offset: u64) -> u32 {
     offset as u32
 }
 
-/// The virtual addresses of a list: sign-extended words.
-fn addresses(list: &[u8]) -> impl Iterator<Item = u64> {
-    let (words, _) = list.as_chunks::<WORD>();
-    words.iter().map(|word| i64::from(i32::from_le_bytes(*word)).cast_unsigned())
+/// The virtual address that a word is: sign-extended.
+fn address(word: [u8; WORD]) -> u64 {
+    i64::from(i32::from_le_bytes(word)).cast_unsigned()
 }
 
 #[cfg(test)]
@@ -223,7 +221,8 @@ mod tests {
 
     fn relocate(image: &mut [u8], table: &[u8], offset: u64) -> Result<(), Error> {
         let kernel = (LINKED, image.len() as u64);
-        Relocation::new(table, kernel, offset).map(|relocation| relocation.apply(image))
+        Relocation::new(Arc::new(table.to_vec()), kernel, offset)
+            .map(|relocation| relocation.apply(image))
     }
 
     fn at(offset: u32) -> u32 {
@@ -253,8 +252,8 @@ mod tests {
 
     #[test]
     fn a_table_of_another_form_is_refused() {
-        assert_eq!(Relocations::read(&[]), Err(Error::None));
-        let lists = |table: &[u8]| match Relocations::read(table) {
+        assert_eq!(relocate(&mut [0; 16], &[], 0x20_0000), Err(Error::None));
+        let lists = |table: &[u8]| match relocate(&mut [0; 16], table, 0x20_0000) {
             Err(Error::Lists { lists, .. }) => lists,
             other => panic!("{other:?}"),
         };
@@ -266,7 +265,7 @@ mod tests {
 
     #[test]
     fn every_place_is_changed_once_whatever_their_order_and_however_far_apart() {
-        let mut image = vec![0; 5 * WINDOW];
+        let mut image = vec![0; 5 * 4096];
         let far: Vec<u32> = (0..1700).map(|number| at(number * 12)).collect();
         let (some, others) = far.split_at(700);
         let upside_down: Vec<u32> = others.iter().rev().copied().collect();

@@ -1,6 +1,6 @@
 //! [`Unpacked`]: a kernel proper out of its bzImage.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, io, sync::Arc};
 
 use thiserror::Error;
 
@@ -56,7 +56,7 @@ pub fn unpack(
 pub struct Unpacked {
     file: FileId,
     vmlinux: Vmlinux,
-    relocations: Vec<u8>,
+    relocations: Arc<Vec<u8>>,
 }
 
 impl Unpacked {
@@ -65,7 +65,7 @@ impl Unpacked {
         let vmlinux = Vmlinux::read(source)?;
         let table = vmlinux.relocations();
         let relocations = fetch(source, table.offset(), table.len()).map_err(Error::Read)?;
-        Ok(Self { file, vmlinux, relocations })
+        Ok(Self { file, vmlinux, relocations: Arc::new(relocations) })
     }
 
     /// The memory that it takes where it is linked to be, as physical addresses.
@@ -94,7 +94,7 @@ impl Unpacked {
         }
         let linked = self.linked();
         let linked = (linked.start(), linked.len());
-        Relocation::new(&self.relocations, linked, offset).map(Some)
+        Relocation::new(Arc::clone(&self.relocations), linked, offset).map(Some)
     }
 
     /// Its segments, from its start; what is between and behind them is zero.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use firmware_less::{
-    kernel::{Image, WINDOW},
+    kernel::Image,
     plan::BootPlan,
     range::{GuestRange, align_down, align_up},
 };
@@ -23,6 +23,9 @@ use crate::files::Files;
 
 /// The name of what may come later.
 const INITRD: &str = "initrd";
+
+/// How much of a kernel is relocated at once.
+const WINDOW: usize = 4096;
 
 /// How much of an initrd may come later, at the least: a thread and a move cost
 /// as much as reading a tenth of that.
@@ -142,13 +145,12 @@ struct InGuest<'m> {
 }
 
 impl Image for InGuest<'_> {
-    fn change(&mut self, offset: usize, len: usize, change: &mut dyn FnMut(&mut [u8])) {
-        if let Ok(place) = self.memory.subslice(offset, len)
-            && let Some(bytes) = self.window.get_mut(..len)
-        {
-            place.copy_to(bytes);
+    fn change(&mut self, offset: usize, change: &mut dyn FnMut(&mut [u8])) {
+        let Ok(rest) = self.memory.offset(offset) else { return };
+        let len = rest.copy_to(&mut self.window);
+        if let Some(bytes) = self.window.get_mut(..len) {
             change(bytes);
-            place.copy_from(bytes);
+            rest.copy_from(bytes);
         }
     }
 }
