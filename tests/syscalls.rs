@@ -3,14 +3,18 @@
 //! A count by strace, and so exact where times are not. On one processor, since how
 //! many threads read files depends on how many there are.
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, env, fs, path::Path, process::Command, thread, time::Duration};
 
-use firmware_less::machine::port;
+use firmware_less::{
+    machine::port,
+    testing::{bzimage, uki, vmlinux},
+};
+use iced_x86::code_asm::CodeAssembler;
 
 use crate::support::{Scratch, engines, skip, tiny};
 
-/// What it took when it was last looked at, by kind: a file for each KVM module, since
-/// it depends on that how much there is to set.
+/// What it took when it was last looked at, by kind: a file for each way to boot and KVM
+/// module, since it depends on that how much there is to set.
 const KEPT: &str = "tests/syscalls";
 /// The modules that there are.
 const MODULES: [&str; 3] = ["kvm_intel", "kvm_amd", "kvm_pvm"];
@@ -19,7 +23,7 @@ type Counts = BTreeMap<String, usize>;
 
 /// The system calls before the first KVM_RUN, by kind; the least of a few runs, since
 /// threads that meet make some more. futex(2) is left out: it is nothing but that.
-fn counts(scratch: &Scratch) -> Option<Counts> {
+fn counts(scratch: &Scratch, options: &[&str]) -> Option<Counts> {
     let count = |_| {
         let log = scratch.path().join("strace.txt");
         let ran = Command::new("taskset")
@@ -27,6 +31,8 @@ fn counts(scratch: &Scratch) -> Option<Counts> {
             .arg(&log)
             .arg(env!("CARGO_BIN_EXE_ukivm"))
             .args(["run", "foo.efi", "--engine", "kvm", "--timeout", "60"])
+            .args(options)
+            .env("XDG_CACHE_HOME", scratch.path().join("cache"))
             .current_dir(scratch.path())
             // Cargo's, in each of whose folders libraries would be looked for first.
             .env_remove("LD_LIBRARY_PATH")
@@ -62,18 +68,51 @@ fn text(counts: &Counts) -> String {
 #[test]
 fn no_more_system_calls_are_made_before_the_first_instruction_than_there_were() {
     let test = "no_more_system_calls_are_made_before_the_first_instruction_than_there_were";
+    let scratch = Scratch::new();
+    scratch.file("foo.efi", tiny::guest(|a| tiny::write_port(a, port::EXIT, 3)));
+    held_to_what_is_kept(test, (&scratch, &[]), "");
+}
+
+#[test]
+fn no_more_are_made_for_a_kernel_that_is_entered_directly_afresh_and_out_of_the_cache() {
+    let test = "no_more_are_made_for_a_kernel_that_is_entered_directly_afresh_and_out_of_the_cache";
+    let scratch = Scratch::new();
+    scratch.file("foo.efi", kernel_proper());
+    held_to_what_is_kept(test, (&scratch, &["--handoff=direct", "--no-cache"]), "-direct");
+    // Once to keep it; then, when it and the UKI have not changed for a while, once to find
+    // that it is sound.
+    let cached = ["--handoff=direct"];
+    for _ in 0..2 {
+        if engines(test).contains(&"kvm") && counts(&scratch, &cached).is_some() {
+            thread::sleep(Duration::from_millis(2100));
+        }
+    }
+    held_to_what_is_kept(test, (&scratch, &cached), "-cached");
+}
+
+/// A UKI whose kernel proper ends with status 3.
+fn kernel_proper() -> Vec<u8> {
+    let mut a = CodeAssembler::new(64).expect("64 is a bitness");
+    tiny::write_port(&mut a, port::EXIT, 3).and_then(|()| tiny::halt(&mut a)).expect("they exist");
+    let code = a.assemble(0).expect("code that assembles");
+    let segments = [(0x100_0000, code.as_slice(), 0x8000)];
+    let kernel =
+        vmlinux().segments(&segments).entry(0x100_0000).relocations(&[&[0x8100_0ff0], &[]]);
+    uki().section(".linux", bzimage().payload(&kernel.build()).build()).build()
+}
+
+/// The gate: what it takes with these `options` may not grow unnoticed.
+fn held_to_what_is_kept(test: &str, (scratch, options): (&Scratch, &[&str]), way: &str) {
     if !engines(test).contains(&"kvm") {
         return;
     }
-    let scratch = Scratch::new();
-    scratch.file("foo.efi", tiny::guest(|a| tiny::write_port(a, port::EXIT, 3)));
-    let Some(counts) = counts(&scratch) else {
+    let Some(counts) = counts(scratch, options) else {
         return skip(test, "no strace or no taskset: apt-get install strace util-linux");
     };
     let now = text(&counts);
     let is_loaded = |module: &&&str| Path::new("/sys/module").join(**module).exists();
     let module = MODULES.iter().find(is_loaded).copied().unwrap_or("kvm");
-    let path = format!("{}/{KEPT}/{module}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/{KEPT}/{module}{way}.txt", env!("CARGO_MANIFEST_DIR"));
     if env::var_os("UKIVM_BLESS").is_some() {
         fs::write(&path, &now).expect("a place for the counts");
     }
