@@ -1,4 +1,4 @@
-//! [`Relocations`]: what is to be changed in a kernel that runs at another virtual
+//! [`Relocation`]: what is to be changed in a kernel that runs at another virtual
 //! address than it is linked for.
 //!
 //! The table is the kernel's own, appended to it when it is built
