@@ -56,7 +56,7 @@ pub struct DeviceOptions {
     /// By virtiofsd, which has to be installed. The guest mounts it with: mount -t virtiofs TAG
     /// WHERE. TAG has at most 36 bytes and no slash, and is the folder's own name if left out.
     /// With `:ro` nobody can write to it through the guest.
-    // Guest memory is in a file then, so that virtiofsd sees it.
+    // virtiofsd has guest memory too; that in huge pages was never tried with it.
     #[arg(long, value_name = "DIR[:TAG][:ro]", conflicts_with = "hugepages")]
     pub share: Vec<ShareOption>,
 }

@@ -68,9 +68,6 @@ pub enum Error {
     /// Huge pages that are set aside are for guests on KVM.
     #[error("--hugepages is for guests on KVM, and this one is on the TCG engine")]
     NoHugePages,
-    /// They are nobody else's.
-    #[error("--hugepages is for guests without --share, whose memory another process has too")]
-    NoSharedHugePages,
     /// A folder can't be shared.
     #[error("--share {}", path.display())]
     Share {
@@ -109,7 +106,6 @@ impl Error {
             Self::Digest { .. } => exit::DATA,
             Self::Network { source, .. } => source.exit_status(),
             Self::Share { source, .. } => source.exit_status(),
-            Self::NoSharedHugePages => exit::USAGE,
             Self::Kvm(kvm::Error::Read { .. } | kvm::Error::ShortRead { .. })
             | Self::Tcg(tcg::Error::Copy { .. } | tcg::Error::Shrunk { .. }) => exit::IO,
             _ => exit::NO_ENGINE,
@@ -260,12 +256,11 @@ pub struct Load<'a> {
 /// runs already, unless its bytes are needed before.
 fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     let machine = load.plan.machine();
-    let memory = if machine.has_shares() && load.huge_pages {
-        return Err(Error::NoSharedHugePages);
+    let memory = if load.huge_pages {
+        // In a file, too.
+        kvm::GuestMemory::in_huge_pages(machine)?
     } else if machine.has_shares() {
         kvm::GuestMemory::in_a_file(machine).map_err(kvm::Error::File)?
-    } else if load.huge_pages {
-        kvm::GuestMemory::in_huge_pages(machine)?
     } else {
         kvm::GuestMemory::new(machine)?
     };
