@@ -80,7 +80,8 @@ impl Device for Share {
 }
 
 /// Waits until the device is to stop. Meanwhile what is signalled on `own` is passed on to
-/// drivers that have no vector.
+/// drivers that have no vector. Not by [`Driver::wait`], which each bell would wake that the
+/// guest rings at the other process.
 fn wait(driver: &Driver, own: &[Option<EventFd>]) -> Result<(), Broken> {
     let watched = Epoll::new().map_err(|_no_file| Broken)?;
     let watch = |file: &EventFd, data| {

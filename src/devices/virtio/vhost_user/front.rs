@@ -52,12 +52,6 @@ impl Front {
         Err(io::Error::new(io::ErrorKind::Unsupported, lacks))
     }
 
-    /// The socket.
-    #[must_use]
-    pub fn socket(&self) -> &UnixStream {
-        &self.socket
-    }
-
     /// Has the queues of `driver` served. Where the driver polls one, `lines` has what is
     /// signalled instead, by its number.
     pub(in super::super) fn start(&mut self, driver: &Driver, lines: &[RawFd]) -> io::Result<()> {
