@@ -116,7 +116,7 @@ pub(super) fn report(checks: &[Check]) -> String {
 }
 
 fn checked(check: &Check) -> Fact {
-    let good = check.good.map_or("not looked at", |good| if good { "good" } else { "BAD" });
+    let good = check.good.map_or("-", |good| if good { "good" } else { "BAD" });
     (check.name.to_owned(), format!("{good}: {}", check.found))
 }
 
