@@ -65,8 +65,7 @@ fn on_kvm(test: &str, boots: &[&Boot]) -> Option<Vec<Ran>> {
 
 /// What the test initrd said of the guest that it is in.
 fn guest_facts(ran: &Ran) -> BTreeMap<&str, &str> {
-    let lines = ran.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("ukivm-guest: "));
-    lines.map(|line| line.split_once('=').unwrap_or((line, ""))).collect()
+    ran.facts().map(|line| line.split_once('=').unwrap_or((line, ""))).collect()
 }
 
 /// That the guest of `boot` came up whole and ended by itself.

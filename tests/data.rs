@@ -14,7 +14,7 @@ use ukivm::digest::hex;
 
 use crate::support::{
     Ran, Scratch, bed,
-    disks::{Guest, MIB, digest, qemu_img, told},
+    disks::{Guest, MIB, digest, qemu_img},
     run::{Running, is_alive, within},
 };
 
@@ -143,10 +143,10 @@ fn assert_filled(path: &Path, piece: &str) -> String {
 
 fn assert_came_back(test: &str, guest: &Guest, ran: &Ran) {
     assert_eq!(ran.status, Some(0), "{ran:?}");
-    for time in told(ran, "at") {
+    for time in ran.told("at") {
         eprintln!("{test}: {time}");
     }
-    let bare = |key| told(ran, key)[0].trim_end_matches(['-', ' ']).to_owned();
+    let bare = |key| ran.told(key)[0].trim_end_matches(['-', ' ']).to_owned();
     let (piece, read) = (bare("piece"), bare("vda"));
     assert_eq!(assert_filled(&guest.path("a.img"), &piece), read);
     let (image, raw) = (guest.name("b.qcow2"), guest.name("b.raw"));
@@ -155,7 +155,7 @@ fn assert_came_back(test: &str, guest: &Guest, ran: &Ran) {
     assert_eq!(assert_filled(&guest.path("b.raw"), &piece), bare("vdb"));
     // Each disk was filled with the same.
     assert_eq!((bare("vdb"), bare("vdc")), (read.clone(), read));
-    assert_eq!(told(ran, "refused"), ["vdd"]);
+    assert_eq!(ran.told("refused"), ["vdd"]);
     let zeros = |name: &str| {
         let mut file = File::open(guest.path(name)).expect("an image").take(PIECES * PIECE);
         let mut bytes = vec![0; 1 << 20];

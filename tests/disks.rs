@@ -12,7 +12,7 @@ use ukivm::digest::hex;
 
 use crate::support::{
     Ran, Scratch, bed,
-    disks::{Guest, MIB, digest, told},
+    disks::{Guest, MIB, digest},
     skip, sound_uki,
 };
 
@@ -163,25 +163,25 @@ fn guest_of_all(test: &str) -> Option<Guest> {
 
 fn assert_all(guest: &Guest, ran: &Ran) {
     assert_eq!(ran.status, Some(0), "{ran:?}");
-    assert_eq!(told(ran, "error"), [""; 0], "{ran:?}");
-    assert_eq!(told(ran, "file"), ["kept"]);
-    let written = told(ran, "written")[0].trim_end_matches(['-', ' ']).to_owned();
-    assert_eq!(told(ran, "read")[0].trim_end_matches(['-', ' ']), written);
+    assert_eq!(ran.told("error"), [""; 0], "{ran:?}");
+    assert_eq!(ran.told("file"), ["kept"]);
+    let written = ran.told("written")[0].trim_end_matches(['-', ' ']).to_owned();
+    assert_eq!(ran.told("read")[0].trim_end_matches(['-', ' ']), written);
     assert_eq!(digest(&guest.path("b.img"), 8 * MIB), written, "it is in the image");
-    assert_eq!(told(ran, "refused"), ["vdc"]);
-    assert_eq!(told(ran, "kept-aside"), ["vdd"]);
+    assert_eq!(ran.told("refused"), ["vdc"]);
+    assert_eq!(ran.told("kept-aside"), ["vdd"]);
     let zeros = Sha256::digest(vec![0; 8 << 20]);
     let zeros = hex(&<[u8; 32]>::from(zeros));
     assert_eq!(digest(&guest.path("d.img"), 8 * MIB), zeros, "the image is untouched");
-    assert_eq!(told(ran, "discarded"), ["vde"]);
-    assert_eq!(told(ran, "random"), ["64"]);
-    assert_eq!(told(ran, "rng"), ["virtio_rng.0"]);
-    let disks = told(ran, "disk");
+    assert_eq!(ran.told("discarded"), ["vde"]);
+    assert_eq!(ran.told("random"), ["64"]);
+    assert_eq!(ran.told("rng"), ["virtio_rng.0"]);
+    let disks = ran.told("disk");
     assert_eq!(disks.len(), 5, "{disks:?}");
     assert!(disks[0].starts_with("vda size=65536 ro=0 serial=first discard_max_bytes=0 "));
     assert!(disks[2].starts_with("vdc size=16384 ro=1 "), "{disks:?}");
     let requests: Vec<_> =
-        told(ran, "irq").into_iter().filter(|line| line.contains("req.0")).collect();
+        ran.told("irq").into_iter().filter(|line| line.contains("req.0")).collect();
     // Five disks, told of twice.
     assert_eq!(requests.len(), 10, "{requests:?}");
     assert!(requests.iter().all(|line| line.contains("PCI-MSI")), "{requests:?}");

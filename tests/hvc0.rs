@@ -1,15 +1,11 @@
 //! `--console=hvc0`: a virtio console, by whole kernels on both engines.
 
-use firmware_less::uki::cpio::{RootFile, initrd};
-
 use crate::support::{Ran, Scratch, bed, built, run::Running, sound_uki};
 
 /// A guest whose only console is hvc0 once its driver is there, and that does what `script` says.
 fn arguments(scratch: &Scratch, test: &str, engine: &str, script: &str) -> Option<Vec<String>> {
     let image = built(test, "devices-6.12.efi")?.display().to_string();
-    let file = RootFile { name: "do", mode: 0o100_644, content: script.as_bytes() };
-    scratch.file("do.cpio", initrd(&[file]).expect("an archive"));
-    let initrd = format!("--initrd={}", scratch.path().join("do.cpio").display());
+    let initrd = format!("--initrd={}", scratch.doing(script).display());
     let words = ["run", "--engine", engine, "--timeout", "100", "--console=hvc0", "--cmdline"];
     let mut arguments: Vec<String> = words.map(String::from).into();
     arguments.extend(["panic=-1 earlyprintk=ttyS0".to_owned(), image, initrd]);

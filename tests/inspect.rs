@@ -1,6 +1,6 @@
 //! What ukivm says of a UKI: golden text, JSON, sections extracted.
 
-use std::{fs, io, os::unix::fs::FileExt as _, process::Command, time::Duration};
+use std::{fs, os::unix::fs::FileExt as _, path::Path, process::Command, time::Duration};
 
 use firmware_less::{
     testing::{
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::{
     Ran, Scratch, is_as_kept,
-    run::{Running, within},
+    run::{Running, open_files, within},
     sound_uki,
 };
 
@@ -250,14 +250,9 @@ fn an_extraction_that_is_interrupted_leaves_nothing() {
         Running::ukivm(scratch.path(), ["inspect", "foo.efi", "--section", ".linux", "-o", "out"]);
     let count = || fs::read_dir(scratch.path()).expect("a folder").count();
     // It has no name until it is whole, where the file system has such files.
-    let open = format!("/proc/{}/fd", running.id());
-    let nameless = |entry: io::Result<fs::DirEntry>| {
-        let target = entry.and_then(|entry| fs::read_link(entry.path()));
-        target.is_ok_and(|file| {
-            file.starts_with(scratch.path()) && file.to_string_lossy().ends_with(" (deleted)")
-        })
-    };
-    let begun = || count() == 2 || fs::read_dir(&open).is_ok_and(|mut open| open.any(nameless));
+    let nameless =
+        |file: &String| file.ends_with(" (deleted)") && Path::new(file).starts_with(scratch.path());
+    let begun = || count() == 2 || open_files(running.id()).iter().any(nameless);
     assert!(within(Duration::from_mins(1), begun), "{}", running.seen());
     running.signal("-INT");
     assert_eq!(running.status(), 130, "{}", running.seen());

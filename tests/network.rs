@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use firmware_less::uki::cpio::{RootFile, initrd};
 use sha2::{Digest as _, Sha256};
 use ukivm::digest::hex;
 
 use crate::support::{
     Ran, Scratch, bed, built, engines, images,
-    run::{Running, within},
+    run::{Running, processes_with, within},
     skip, sound_uki,
     tiny::{guest, power_off, print, spin},
 };
@@ -151,14 +150,6 @@ fn where_passt_is_not_installed_that_is_said_and_how_to_install_it() {
     }
 }
 
-/// The processes that have `word` on their command line. Those that have ended have none.
-fn processes_with(word: &str) -> Vec<String> {
-    let all = fs::read_dir("/proc").expect("processes").flatten();
-    let lines = all.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains("passt") && line.contains(word)).collect()
-}
-
 #[test]
 fn no_passt_is_left_however_the_run_ends() {
     let test = "no_passt_is_left_however_the_run_ends";
@@ -175,14 +166,15 @@ fn no_passt_is_left_however_the_run_ends() {
                 Running::ukivm(scratch.path(), arguments.iter().chain(network.iter()));
             running.wait_for("ready");
             let mark = format!("127.0.0.1/{port}:80");
-            assert_eq!(processes_with(&mark).len(), 1, "{engine}");
+            let passts = || processes_with(&["passt", &mark]);
+            assert_eq!(passts().len(), 1, "{engine}");
             running.signal(signal);
             running.status();
             if signal == "-TERM" {
                 // It was waited for: the port is free again, for the next run.
                 TcpListener::bind(("127.0.0.1", port)).expect("the port");
             }
-            let ended = within(Duration::from_secs(10), || processes_with(&mark).is_empty());
+            let ended = within(Duration::from_secs(10), || passts().is_empty());
             assert!(ended, "{engine} {signal}");
         }
     }
@@ -264,9 +256,7 @@ impl Talk {
                 .replace("DATAGRAMS", &datagrams.to_string())
                 .replace("BUSYBOX", &busybox.display().to_string())
         };
-        let content = filled_in(SCRIPT);
-        let file = RootFile { name: "do", mode: 0o100_644, content: content.as_bytes() };
-        let initrd = scratch.file("do.cpio", initrd(&[file]).expect("an archive"));
+        let initrd = scratch.doing(&filled_in(SCRIPT));
         let data: Vec<u8> =
             (0..1_000_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
         scratch.file("data", &data);
@@ -283,7 +273,7 @@ impl Talk {
 
     fn assert(&self, ran: &Ran) {
         assert_eq!(ran.status, Some(0), "{ran:?}");
-        let told = |key: &str| told(ran, key).join("|");
+        let told = |key: &str| ran.told(key).join("|");
         assert_eq!(told("error"), "", "{ran:?}");
         assert_eq!(told("card"), "02:75:6b:69:00:00 65520");
         assert_eq!(told("features"), features(&[3, 5, 15, 16, 28, 29, 32]));
@@ -298,12 +288,6 @@ impl Talk {
             assert!(line.is_some_and(|line| line.contains("MSI")), "{queue}: {ran:?}");
         }
     }
-}
-
-/// What the guest told under `key`, in order.
-fn told<'a>(ran: &'a Ran, key: &str) -> Vec<&'a str> {
-    let lines = ran.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("ukivm-guest: "));
-    lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
 }
 
 /// As Linux shows them: a digit a bit, the lowest first.
@@ -374,9 +358,7 @@ tell said=$(cat /tmp/said)
 ";
     let listener = TcpListener::bind("10.77.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its number").port().to_string();
-    let script = script.replace("PORT", &port);
-    let file = RootFile { name: "do", mode: 0o100_644, content: script.as_bytes() };
-    let initrd = scratch.file("do.cpio", initrd(&[file]).expect("an archive"));
+    let initrd = scratch.doing(&script.replace("PORT", &port));
     let answer = std::thread::spawn(move || {
         let (mut guest, from) = listener.accept().expect("a guest");
         std::io::Write::write_all(&mut guest, b"host\n").expect("it listens");
@@ -387,7 +369,7 @@ tell said=$(cat /tmp/said)
     let rest = [initrd.as_path(), image.as_path(), Path::new(&net)];
     let ran = scratch.ukivm(arguments.iter().chain(&rest));
     assert_eq!(ran.status, Some(0), "{ran:?}");
-    assert_eq!((told(&ran, "mtu"), told(&ran, "said")), (vec!["1500"], vec!["host"]), "{ran:?}");
+    assert_eq!((ran.told("mtu"), ran.told("said")), (vec!["1500"], vec!["host"]), "{ran:?}");
     assert_eq!(answer.join().expect("an answer"), "10.77.0.2");
 }
 
@@ -418,8 +400,7 @@ tell mtu=$(cat /sys/class/net/eth0/mtu)
 echo guest | nc 10.77.0.1 7000 >/tmp/said
 tell said=$(cat /tmp/said)
 ";
-    let file = RootFile { name: "do", mode: 0o100_644, content: content.as_bytes() };
-    let initrd = scratch.file("do.cpio", initrd(&[file]).expect("an archive"));
+    let initrd = scratch.doing(content);
     let busybox = images().join("tools/busybox");
     let script = TAP_HOST.replace("BUSYBOX", &busybox.display().to_string());
     let script = scratch.file("host.sh", script);
@@ -430,7 +411,7 @@ tell said=$(cat /tmp/said)
         return;
     };
     assert_eq!(ran.status, Some(0), "{ran:?}");
-    assert_eq!((told(&ran, "mtu"), told(&ran, "said")), (vec!["1500"], vec!["host"]), "{ran:?}");
+    assert_eq!((ran.told("mtu"), ran.told("said")), (vec!["1500"], vec!["host"]), "{ran:?}");
     let said = fs::read_to_string(scratch.path().join("said")).expect("what the guest said");
     assert_eq!(said.trim(), "guest");
 }

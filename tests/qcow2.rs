@@ -15,7 +15,7 @@ use vm_memory::VolatileSlice;
 
 use crate::support::{
     Ran, Scratch, bed,
-    disks::{Guest, MIB, digest, qemu_img, told},
+    disks::{Guest, MIB, digest, qemu_img},
     sound_uki,
 };
 
@@ -201,12 +201,12 @@ fn whole(path: &Path) -> String {
 
 fn assert_all(test: &str, (guest, untouched): &(Guest, String), ran: &Ran) {
     assert_eq!(ran.status, Some(0), "{ran:?}");
-    let bare = |key| told(ran, key)[0].trim_end_matches(['-', ' ']).to_owned();
+    let bare = |key| ran.told(key)[0].trim_end_matches(['-', ' ']).to_owned();
     let written = bare("written");
     assert_eq!((bare("vda"), bare("vdb")), (written.clone(), written));
     let zeros = hex(&<[u8; 32]>::from(Sha256::digest(vec![0; 8 << 20])));
-    assert_eq!((bare("vdc"), told(ran, "refused")), (zeros, vec!["vdc"]));
-    assert_eq!(told(ran, "discarded"), ["vda"]);
+    assert_eq!((bare("vdc"), ran.told("refused")), (zeros, vec!["vdc"]));
+    assert_eq!(ran.told("discarded"), ["vda"]);
     assert_eq!(whole(&guest.path("b.qcow2")), *untouched, "what was written there is dropped");
     assert_eq!(whole(&guest.path("c.img")), *untouched);
     // What it says by itself, and that its tables are in order: qemu-img fails where not.

@@ -3,13 +3,12 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use firmware_less::uki::cpio::{RootFile, initrd};
 use sha2::{Digest as _, Sha256};
 use ukivm::{attached::virtiofsd, digest::hex};
 
 use crate::support::{
     Ran, Scratch, bed, built, engines,
-    run::{Running, within},
+    run::{Running, processes_with, within},
     skip, sound_uki,
     tiny::{guest, print, spin},
 };
@@ -83,17 +82,19 @@ fn a_folder_that_can_not_be_shared_is_refused_before_there_is_a_guest() {
     }
 }
 
-/// The numbers of the processes that serve what has `word` in its path. Those that have ended
-/// have no command line.
-fn daemons_of(word: &Path) -> Vec<String> {
-    let word = word.display().to_string();
-    let all = fs::read_dir("/proc").expect("processes").flatten();
-    let serves = |process: &fs::DirEntry| {
-        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        line.contains("virtiofsd") && line.contains(&word)
-    };
-    all.filter(serves).filter_map(|process| process.file_name().into_string().ok()).collect()
+/// The processes that serve what has `word` in its path.
+fn daemons_of(word: &Path) -> Vec<u32> {
+    processes_with(&["virtiofsd", &word.display().to_string()])
+}
+
+/// A guest on `engine` that runs on and on, with two shares that are served.
+fn spinning(engine: &str) -> (Scratch, Running) {
+    let scratch = scratch();
+    let arguments = ["run", "spin.efi", "--memory", "64M", "--engine", engine];
+    let shares = ["--share", "one", "--share", "two:ro"];
+    let running = Running::ukivm(scratch.path(), arguments.iter().chain(&shares));
+    running.wait_for("ready");
+    (scratch, running)
 }
 
 #[test]
@@ -103,14 +104,14 @@ fn a_daemon_that_ends_before_the_guest_ends_the_run_which_says_so() {
         return;
     }
     for engine in engines(test) {
-        let scratch = scratch();
-        let arguments = ["run", "spin.efi", "--memory", "64M", "--engine", engine];
-        let shares = ["--share", "one", "--share", "two:ro"];
-        let mut running = Running::ukivm(scratch.path(), arguments.iter().chain(&shares));
-        running.wait_for("ready");
+        let (scratch, mut running) = spinning(engine);
         let daemons = daemons_of(&scratch.path().join("two"));
         assert!(!daemons.is_empty(), "{engine}: {}", running.seen());
-        Command::new("kill").arg("-9").args(&daemons).status().expect("kill");
+        Command::new("kill")
+            .arg("-9")
+            .args(daemons.iter().map(u32::to_string))
+            .status()
+            .expect("kill");
         assert_eq!(running.status(), 105, "{engine}: {}", running.seen());
         let said =
             "ukivm: the engine failed: virtiofsd, of --share two, has ended before the guest";
@@ -128,11 +129,7 @@ fn no_virtiofsd_is_left_however_the_run_ends() {
     }
     for engine in engines(test) {
         for signal in ["-TERM", "-KILL"] {
-            let scratch = scratch();
-            let arguments = ["run", "spin.efi", "--memory", "64M", "--engine", engine];
-            let shares = ["--share", "one", "--share", "two:ro"];
-            let mut running = Running::ukivm(scratch.path(), arguments.iter().chain(&shares));
-            running.wait_for("ready");
+            let (scratch, mut running) = spinning(engine);
             assert!(!daemons_of(scratch.path()).is_empty(), "{engine}");
             running.signal(signal);
             running.status();
@@ -172,8 +169,7 @@ impl Sharing {
             return None;
         }
         let scratch = Scratch::seen_in_the_bed();
-        let file = RootFile { name: "do", mode: 0o100_644, content: SCRIPT.as_bytes() };
-        let initrd = scratch.file("do.cpio", initrd(&[file]).expect("an archive"));
+        let initrd = scratch.doing(SCRIPT);
         let data: Vec<u8> =
             (0..1_000_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
         scratch.file("data", &data);
@@ -191,17 +187,12 @@ impl Sharing {
 
     fn assert(&self, ran: &Ran) {
         assert_eq!(ran.status, Some(0), "{ran:?}");
-        let told = |key: &str| {
-            let lines = ran.stdout.lines().map(str::trim_end);
-            let facts = lines.filter_map(|line| line.strip_prefix("ukivm-guest: "));
-            let values = facts.filter_map(|fact| fact.strip_prefix(key)?.strip_prefix('='));
-            values.map(|value| value.trim_end_matches([' ', '-'])).collect::<Vec<_>>().join("|")
-        };
-        let digest = |data: &[u8]| hex(&<[u8; 32]>::from(Sha256::digest(data)));
+        // As sha256sum(1) has it.
+        let digest = |data: &[u8]| hex(&<[u8; 32]>::from(Sha256::digest(data))) + "  -";
         let twice = self.data.repeat(2);
-        assert_eq!(told("error"), "", "{ran:?}");
-        assert_eq!(told("read"), digest(&self.data), "{ran:?}");
-        assert_eq!(told("seen"), digest(&twice), "{ran:?}");
+        assert_eq!(ran.told("error"), [""; 0], "{ran:?}");
+        assert_eq!(ran.told("read"), [digest(&self.data)], "{ran:?}");
+        assert_eq!(ran.told("seen"), [digest(&twice)], "{ran:?}");
         let file = |name| fs::read(self.scratch.path().join(name)).expect("a file");
         assert!(file("twice") == twice, "what was written is there");
         assert!(file("data") == self.data, "what can't be written is as it was");

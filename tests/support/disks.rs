@@ -7,7 +7,6 @@ use std::{
     process::Command,
 };
 
-use firmware_less::uki::cpio::{RootFile, initrd};
 use sha2::{Digest as _, Sha256};
 use ukivm::digest::hex;
 
@@ -27,8 +26,7 @@ impl Guest {
     pub(crate) fn new(test: &str, script: &str) -> Option<Self> {
         let image = built(test, "devices-6.12.efi")?;
         let scratch = Scratch::seen_in_the_bed();
-        let file = RootFile { name: "do", mode: 0o100_644, content: script.as_bytes() };
-        scratch.file("do.cpio", initrd(&[file]).expect("an archive"));
+        scratch.doing(script);
         Some(Self { scratch, image, options: Vec::new() })
     }
 
@@ -93,12 +91,6 @@ pub(crate) fn qemu_img(test: &str, arguments: &[&str]) -> Option<String> {
     };
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// What the guest told under `key`, in order.
-pub(crate) fn told<'a>(ran: &'a Ran, key: &str) -> Vec<&'a str> {
-    let lines = ran.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("ukivm-guest: "));
-    lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
 }
 
 /// The SHA-256 of the first `len` bytes of the file at `path`.

@@ -17,7 +17,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use firmware_less::testing::{bzimage, uki};
+use firmware_less::{
+    testing::{bzimage, uki},
+    uki::cpio::{RootFile, initrd},
+};
 use tempfile::TempDir;
 
 /// Where the images are that `images/build` makes.
@@ -53,6 +56,12 @@ impl Scratch {
         path
     }
 
+    /// Writes an initrd by which the guest of an image of ours does `script`, and gives its path.
+    pub(crate) fn doing(&self, script: &str) -> PathBuf {
+        let file = RootFile { name: "do", mode: 0o100_644, content: script.as_bytes() };
+        self.file("do.cpio", initrd(&[file]).expect("an archive"))
+    }
+
     /// `ukivm` with `arguments`, run in this folder without standard input.
     pub(crate) fn ukivm<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Ran {
         let output = Command::new(program())
@@ -84,6 +93,16 @@ impl Ran {
     /// `command`, run without standard input.
     pub(crate) fn of(command: &mut Command) -> Self {
         Self::from(command.stdin(Stdio::null()).output().expect("it starts"))
+    }
+
+    /// What the guest of an image of ours told, in order.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = &str> {
+        self.stdout.lines().filter_map(|line| line.trim_end().strip_prefix("ukivm-guest: "))
+    }
+
+    /// What it told under `key`, in order.
+    pub(crate) fn told(&self, key: &str) -> Vec<&str> {
+        self.facts().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
     }
 }
 

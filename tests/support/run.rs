@@ -131,11 +131,25 @@ pub(crate) fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     true
 }
 
-fn descendants(parent: u32) -> Vec<u32> {
+/// The numbers of all processes.
+fn processes() -> impl Iterator<Item = u32> {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The processes with all of `words` on their command line. Those that have ended have none.
+pub(crate) fn processes_with(words: &[&str]) -> Vec<u32> {
+    let has_all = |process: &u32| {
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        words.iter().all(|word| line.contains(word))
+    };
+    processes().filter(has_all).collect()
+}
+
+fn descendants(parent: u32) -> Vec<u32> {
     let children: Vec<u32> =
-        numbers.filter(|process| parent_of(*process) == Some(parent)).collect();
+        processes().filter(|process| parent_of(*process) == Some(parent)).collect();
     let more: Vec<u32> = children.iter().flat_map(|child| descendants(*child)).collect();
     [children, more].concat()
 }
