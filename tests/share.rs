@@ -187,8 +187,8 @@ impl Sharing {
 
     fn assert(&self, ran: &Ran) {
         assert_eq!(ran.status, Some(0), "{ran:?}");
-        // As sha256sum(1) has it.
-        let digest = |data: &[u8]| hex(&<[u8; 32]>::from(Sha256::digest(data))) + "  -";
+        // As sha256sum(1) has it, between whose words the shell leaves one blank.
+        let digest = |data: &[u8]| hex(&<[u8; 32]>::from(Sha256::digest(data))) + " -";
         let twice = self.data.repeat(2);
         assert_eq!(ran.told("error"), [""; 0], "{ran:?}");
         assert_eq!(ran.told("read"), [digest(&self.data)], "{ran:?}");
