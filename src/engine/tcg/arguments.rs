@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use firmware_less::machine::{Machine, port};
 
-use super::{count, devices};
+use super::{QemuFound, count, devices};
 
 /// The numbers of the files that QEMU inherits.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +38,13 @@ pub(super) struct CountingNumbers {
 ///
 /// QEMU adds no tables and no firmware of its own. A reset pauses it, so that
 /// registers can still be asked for.
-pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<String> {
+pub(super) fn arguments(machine: &Machine, qemu: &QemuFound, numbers: Numbers) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
 
     add("-M", MACHINE.join(","));
     match numbers.counting {
-        None => add("-accel", "tcg,thread=multi".to_owned()),
+        None => add("-accel", format!("tcg,thread={}", qemu.threads())),
         Some(CountingNumbers { replay, .. }) => {
             add("-accel", "tcg,thread=single".to_owned());
             let replay = file(replay);
@@ -54,7 +54,7 @@ pub(super) fn arguments(machine: &Machine, cpu: &str, numbers: Numbers) -> Vec<S
             add("-seed", "1".to_owned());
         }
     }
-    add("-cpu", cpu.to_owned());
+    add("-cpu", qemu.cpu().to_owned());
     let cpus = machine.cpus();
     add("-smp", format!("cpus={cpus},sockets=1,cores={cpus},threads=1"));
     let size = machine.memory();
@@ -158,11 +158,15 @@ mod tests {
         counting: None,
     };
 
+    fn qemu() -> QemuFound {
+        QemuFound { path: "qemu-system-x86_64".into(), version: "10.0.2".into() }
+    }
+
     #[test]
     fn qemu_gets_these_arguments() {
         let machine = Machine::new(3 << 30, 2).unwrap();
         assert_eq!(
-            arguments(&machine, "max", NUMBERS).join(" "),
+            arguments(&machine, &qemu(), NUMBERS).join(" "),
             "-M q35,memory-backend=ram,max-ram-below-4g=2G,acpi=off,dump-guest-core=off,hpet=off,\
              mem-merge=off,pit=off,sata=off,smbus=off,smm=off,vmport=off \
              -accel tcg,thread=multi -cpu max -smp cpus=2,sockets=1,cores=2,threads=1 -m 3072M \
@@ -182,7 +186,7 @@ mod tests {
     fn a_counted_qemu_takes_nothing_from_the_host() {
         let counting = Some(CountingNumbers { replay: 9, mark: 10, stub: None });
         let machine = Machine::new(1 << 30, 1).unwrap();
-        let arguments = arguments(&machine, "max", Numbers { counting, ..NUMBERS }).join(" ");
+        let arguments = arguments(&machine, &qemu(), Numbers { counting, ..NUMBERS }).join(" ");
         for options in [
             "-accel tcg,thread=single -icount shift=0,sleep=off,rr=record,rrfile=/proc/self/fd/9 \
              -rtc base=2026-01-01T00:00:00,clock=vm -seed 1 ",
@@ -197,14 +201,14 @@ mod tests {
     fn a_guest_that_is_to_stop_has_a_gdb_stub() {
         let counting = Some(CountingNumbers { replay: 9, mark: 10, stub: Some(11) });
         let machine = Machine::new(1 << 30, 1).unwrap();
-        let arguments = arguments(&machine, "max", Numbers { counting, ..NUMBERS }).join(" ");
+        let arguments = arguments(&machine, &qemu(), Numbers { counting, ..NUMBERS }).join(" ");
         assert!(arguments.contains("-chardev socket,id=stub,fd=11 -gdb chardev:stub "));
     }
 
     #[test]
     fn with_another_console_the_serial_port_has_a_file_of_its_own() {
         let machine = Machine::new(1 << 30, 1).unwrap();
-        let arguments = arguments(&machine, "max", Numbers { serial: Some(9), ..NUMBERS });
+        let arguments = arguments(&machine, &qemu(), Numbers { serial: Some(9), ..NUMBERS });
         let wanted = " -chardev stdio,id=hvc0,signal=off \
                       -chardev file,id=serial,path=/proc/self/fd/9 ";
         assert!(arguments.join(" ").contains(wanted), "{arguments:?}");
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn qemu_is_never_told_what_to_boot() {
-        let arguments = arguments(&Machine::new(1 << 30, 1).unwrap(), "max", NUMBERS);
+        let arguments = arguments(&Machine::new(1 << 30, 1).unwrap(), &qemu(), NUMBERS);
         for option in ["-kernel", "-initrd", "-append", "-drive", "-fw_cfg", "-dtb"] {
             assert!(!arguments.iter().any(|argument| argument == option), "{option}");
         }

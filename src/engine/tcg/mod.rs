@@ -325,7 +325,7 @@ impl LoadedVm {
         let (over, end) = channels::over()?;
         let button = self.machine.has_power_button().then(|| channels.power_button());
         let button = button.transpose()?;
-        let mut arguments = arguments::arguments(&self.machine, self.qemu.cpu(), numbers);
+        let mut arguments = arguments::arguments(&self.machine, &self.qemu, numbers);
         arguments.extend(devices);
         if sandbox.is_on() {
             arguments.extend(arguments::SANDBOX.map(str::to_owned));
