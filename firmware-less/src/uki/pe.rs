@@ -278,8 +278,11 @@ impl Table {
 #[inline]
 fn section(entry: &[[u8; 4]; ENTRY]) -> Section {
     let [name, name_end, size, address, raw_size, pointer, _, _, _, characteristics] = *entry;
-    let [name, name_end] = [name, name_end].map(u32::from_le_bytes).map(u64::from);
-    let raw_name = RawName((name_end << 32 | name).to_le_bytes());
+    // Not by way of arrays: in a program made small they stay in memory, written by halves
+    // and read whole, and a processor waits for that.
+    let name_start = u64::from(u32::from_le_bytes(name));
+    let name_end = u64::from(u32::from_le_bytes(name_end));
+    let raw_name = RawName((name_end << 32 | name_start).to_le_bytes());
     Section {
         raw_name,
         name: raw_name.known(),
