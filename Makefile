@@ -73,7 +73,9 @@ gates: ## Run what CI runs before the tests
 	@.ci/gates
 
 bench: ## Measure: the start of a boot, and planning (benches/README.md)
-	@$(CARGO) bench --locked --bench boot --bench plan
+	@src/packaging/release target/shipped/ukivm
+	@$(CARGO) bench --locked --bench boot -- --program target/shipped/ukivm
+	@$(CARGO) bench --locked --bench plan
 
 fuzz: ## Fuzz every parser and device, ten million runs or ten minutes each (tests/fuzz/README.md)
 	@tests/fuzz/run

@@ -8,7 +8,7 @@
     reason = "a benchmark talks to a person and stops at an overflow"
 )]
 
-use std::{env, error::Error, fs, path::PathBuf, process::ExitCode};
+use std::{env, error::Error, fs, iter, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
@@ -42,6 +42,11 @@ struct Options {
     /// Sizes of the images, in megabytes
     #[arg(long, value_name = "MB", value_delimiter = ',', default_value = "15,200")]
     sizes: Vec<u64>,
+
+    /// The build of ukivm to measure; if not given, cargo's own, which is not static as the
+    /// one that is shipped
+    #[arg(long, value_name = "PROGRAM", default_value = env!("CARGO_BIN_EXE_ukivm"), hide_default_value = true)]
+    program: PathBuf,
 
     /// Another build of ukivm, to be compared; may be repeated
     #[arg(long, value_name = "PROGRAM")]
@@ -77,9 +82,8 @@ fn main() -> ExitCode {
 
 fn measure(options: &Options) -> Result<()> {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let also = options.also.iter().cloned().map(Arm::Ukivm);
-    let ukivm = Arm::Ukivm(env!("CARGO_BIN_EXE_ukivm").into());
-    let arms: Vec<Arm> = [Arm::Floor, ukivm].into_iter().chain(also).collect();
+    let ukivm = iter::once(&options.program).chain(&options.also).cloned().map(Arm::Ukivm);
+    let arms: Vec<Arm> = iter::once(Arm::Floor).chain(ukivm).collect();
     let facts = Facts::gather();
     println!("{facts}");
     let mut sizes = Vec::new();
