@@ -21,11 +21,8 @@ use clap::Parser;
 use firmware_less::testing::uki;
 use serde::Serialize;
 use serde_json::Value;
+use ukivm::bench::host::Host;
 
-use crate::facts::Facts;
-
-#[path = "boot/facts.rs"]
-mod facts;
 mod tiny;
 
 /// What goes wrong in a benchmark ends it.
@@ -97,8 +94,7 @@ struct Series {
 
 #[derive(Debug, Serialize)]
 struct Report {
-    machine: Facts,
-    load_after: String,
+    machine: Host,
     runs: usize,
     series: Vec<Series>,
 }
@@ -121,8 +117,7 @@ fn main() -> ExitCode {
 
 /// Whether all is as it has to be.
 fn measure(options: &Options) -> Result<bool> {
-    let machine = Facts::gather();
-    println!("{machine}");
+    let mut machine = Host::gather();
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut series = [
         loaded(scratch.path())?,
@@ -135,13 +130,10 @@ fn measure(options: &Options) -> Result<bool> {
         series.print();
     }
     let is_good = series.iter().all(|series| series.ratio <= series.at_most);
+    machine.note_load();
+    println!("{machine}");
     if let Some(path) = &options.json {
-        let report = Report {
-            machine,
-            load_after: facts::load(),
-            runs: options.runs,
-            series: series.into(),
-        };
+        let report = Report { machine, runs: options.runs, series: series.into() };
         fs::write(path, serde_json::to_string_pretty(&report)? + "\n")?;
     }
     Ok(is_good)

@@ -11,17 +11,16 @@
 use std::{env, error::Error, fs, iter, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
+use ukivm::bench::host::Host;
 
 use crate::{
     arm::Arm,
-    facts::Facts,
     guest::{Guest, Then},
     report::{Report, SizeReport},
     trial::Trial,
 };
 
 mod arm;
-mod facts;
 mod floor;
 mod guest;
 mod memory;
@@ -84,8 +83,7 @@ fn measure(options: &Options) -> Result<()> {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let ukivm = iter::once(&options.program).chain(&options.also).cloned().map(Arm::Ukivm);
     let arms: Vec<Arm> = iter::once(Arm::Floor).chain(ukivm).collect();
-    let facts = Facts::gather();
-    println!("{facts}");
+    let mut facts = Host::gather();
     let mut sizes = Vec::new();
     for &megabytes in &options.sizes {
         let timed = Guest::new(megabytes, Then::PowerOff).write(scratch.path())?;
@@ -98,8 +96,9 @@ fn measure(options: &Options) -> Result<()> {
         println!("{report}");
         sizes.push(report);
     }
-    let report = Report { runs: options.runs, facts, load_after: facts::load(), sizes };
-    println!("load afterwards: {}", report.load_after);
+    facts.note_load();
+    println!("{facts}");
+    let report = Report { runs: options.runs, facts, sizes };
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_string_pretty(&report)? + "\n")?;
     }

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
+use ukivm::bench::host::Host;
 
 use crate::{
     arm::Arm,
-    facts::Facts,
     memory::Resident,
     statistics::{Ratio, Summary},
     trial::{Step, Trial},
@@ -18,9 +18,7 @@ pub(crate) struct Report {
     /// Trials of each program and image.
     pub(crate) runs: usize,
     /// The machine.
-    pub(crate) facts: Facts,
-    /// The load when all was over.
-    pub(crate) load_after: String,
+    pub(crate) facts: Host,
     /// By size of the image.
     pub(crate) sizes: Vec<SizeReport>,
 }
