@@ -63,6 +63,8 @@ mod malformed;
 mod measure;
 /// `--net` and `--publish`, by refusals and by whole kernels.
 mod network;
+/// Full file systems.
+mod no_room;
 /// From a guest to the next kernel, by a real kexec.
 mod onward;
 /// The kexec hand-off, and real ones.

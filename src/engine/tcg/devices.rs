@@ -90,13 +90,14 @@ const CARD: &str = "rx_queue_size=256,tx_queue_size=256,ctrl_vq=off,ctrl_rx=off,
                     guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,\
                     queue_reset=off";
 
-/// The disk in its place, by its image of that number.
+/// The disk in its place, by its image of that number. What fails is the guest's to see: QEMU by
+/// itself stops a guest whose disk has no room, and waits for somebody to tell it to go on.
 fn disk_device(disk: &Disk, id: usize, place: &str) -> String {
     let discard = if disk.discard { "on" } else { "off" };
     let serial = disk.serial.replace(',', ",,");
     format!(
         "virtio-blk-pci,{place},drive=disk{id},serial={serial},num-queues=1,queue-size=256,\
-         discard={discard}"
+         discard={discard},werror=report,rerror=report"
     )
 }
 
