@@ -181,3 +181,40 @@ fn what_stands_in_the_way_is_said() {
     let old = bzimage().payload(&vmlinux().build()).with(|header| header.xloadflags = 0x3f);
     assert!(error(&five, &old.build(), Wish::Off).contains("XLF_5LEVEL_ENABLED"));
 }
+
+#[test]
+fn five_levels_are_asked_of_the_kernel_only_where_the_machine_has_them() {
+    let cr4 = |machine: &Machine, xloadflags| {
+        let kernel = bzimage().payload(&vmlinux().build());
+        let image = kernel.with(|header| header.xloadflags = xloadflags).build();
+        direct(machine, &image, "", Wish::Off).map(|direct| plan(direct).cpu().cr4)
+    };
+    for xloadflags in [0x1f, 0x3f, 0x7f] {
+        assert_eq!(cr4(&machine(), xloadflags).unwrap(), 0x20, "{xloadflags:#x}");
+    }
+    let five = machine().with_five_level(true);
+    assert_eq!(cr4(&five, 0x7f).unwrap(), 0x1020);
+    assert!(cr4(&five, 0x1f).unwrap_err().to_string().contains("without XLF_5LEVEL:"));
+}
+
+#[test]
+fn an_initrd_has_a_place_and_none_has_none() {
+    let image = image(&vmlinux().build());
+    let range = FileRange::first(image.len() as u64);
+    let kernel = Kernel::read(&image[..], range).unwrap();
+    let unpacked = Unpacked::read(FileId(1), &vmlinux().build()).unwrap();
+    let machine = machine();
+    let options = kexec::Options { flavour: kexec::Flavour::Modern, seed: SEED };
+    let initrd = |handed: &Handed, wish| {
+        let (platform, parts) = (Platform::of(&machine), (&kernel, &unpacked));
+        let direct = lay_out((&machine, platform), parts, handed, &options, wish).unwrap();
+        direct.laid_out.layout().initrd
+    };
+    let with = handed(range, "quiet");
+    let without = Handed { initrd: Vec::new(), ..with.clone() };
+    for wish in [Wish::Off, Wish::On(SEED)] {
+        let range = initrd(&with, wish).expect("a place");
+        assert!(range.start() >= 16 * MIB && range.len() == MIB, "{range}");
+        assert_eq!(initrd(&without, wish), None);
+    }
+}

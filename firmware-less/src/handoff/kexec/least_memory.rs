@@ -61,7 +61,8 @@ fn place(kernel: &Kernel, handed: &Handed, flavour: Flavour, memory: u64) -> Res
 mod tests {
     use super::*;
     use crate::{
-        range::FileRange,
+        layout,
+        range::{FileRange, PAGE},
         testing::{bzimage, uki},
         uki::{Uki, handed::Choice},
     };
@@ -91,9 +92,9 @@ mod tests {
         assert_eq!(least(2047 << 20, 1000).unwrap(), 4 << 30);
     }
 
-    #[test]
-    fn a_kernel_that_fits_nowhere_is_said_so() {
-        let kernel = bzimage().with(|header| header.pref_address = 1 << 50).build();
+    /// Why there is none for a kernel that is to be at `pref_address`.
+    fn refusal(pref_address: u64) -> Error {
+        let kernel = bzimage().with(|header| header.pref_address = pref_address).build();
         let range = FileRange::first(kernel.len() as u64);
         let kernel = Kernel::read(&kernel, range).unwrap();
         let handed = Handed {
@@ -103,6 +104,16 @@ mod tests {
             cmdline_padding: 0,
             notes: Vec::new(),
         };
-        assert!(least_memory(&kernel, &handed, Flavour::Modern).is_err());
+        least_memory(&kernel, &handed, Flavour::Modern).unwrap_err()
+    }
+
+    #[test]
+    fn a_kernel_that_fits_nowhere_is_said_so_by_the_least_machine_that_it_could_be_on() {
+        let room = layout::PAGE_TABLES_END_MAX - layout::PAGE_TABLES;
+        // A page directory for each GiB; more RAM would need more of them.
+        for (pref_address, gib) in [(1 << 40, 1 << 10), (1 << 50, 1 << 15)] {
+            let len = gib * PAGE;
+            assert_eq!(refusal(pref_address), Error::PageTables { len, room }, "{pref_address:#x}");
+        }
     }
 }

@@ -145,3 +145,36 @@ fn seed_node(seed: &[u8; SEED_LEN]) -> Vec<u8> {
     [next.as_slice(), &kind, &len, seed].concat()
 }
 const _: () = assert!(SEED_LEN == 32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::e820::{Entry, Kind};
+
+    #[test]
+    fn a_nul_and_the_slot_for_elfcorehdr_are_behind_every_command_line() {
+        let seed_node = |len| Offsets::of(len).map(|offsets| offsets.seed_node);
+        // 0x1000 + 1 + 31 is a multiple of 16, and 112 bytes follow.
+        assert_eq!(seed_node(1), Some(0x1020 + 112));
+        assert_eq!(seed_node(2), Some(0x1030 + 112));
+        assert_eq!(seed_node(u64::MAX), None);
+    }
+
+    #[test]
+    fn the_kib_from_1_mib_on_are_of_the_ram_that_is_there_and_goes_on() {
+        let kib = |ranges: &[(u64, u64)]| {
+            let entry = |&(start, end): &(u64, u64)| Entry {
+                range: GuestRange::between(start, end).expect("a range"),
+                kind: Kind::Ram,
+            };
+            kib_above_first_mib(&MemoryMap::from_entries(ranges.iter().map(entry).collect()))
+        };
+        let (low, mib) = ((0, 0x9_fc00), FIRST_MIB_END);
+        assert_eq!(kib(&[low, (mib, 4 * mib), (8 * mib, 9 * mib)]), Some(3 * 1024 - 1));
+        assert_eq!(kib(&[(0, 4 * mib)]), Some(3 * 1024 - 1));
+        assert_eq!(kib(&[(mib, mib + 2)]), Some(0));
+        for without in [low, (mib, mib + 1), (mib + 1, 4 * mib)] {
+            assert_eq!(kib(&[without]), None, "{without:x?}");
+        }
+    }
+}

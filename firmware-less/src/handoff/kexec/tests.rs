@@ -291,7 +291,14 @@ fn what_a_real_kexec_would_refuse_is_a_warning() {
     let small = Machine::new(128 << 20, 1).unwrap();
     assert!(on_own_machine(&machine(), &handed("", 0)).unwrap().warnings().is_empty());
     let warnings = on_own_machine(&small, &handed("", 8 << 20)).unwrap().warnings();
-    assert!(matches!(warnings[..], [Warning::OverHalfOfRam { .. }]));
+    // purgatory, params, kernel, initrd.
+    let total = 0x5000 + 0x2000 + 0x3c3_b000 + (8 << 20);
+    assert_eq!(warnings, [Warning::OverHalfOfRam { total, memory: 128 << 20 }]);
+    // Half of it to the byte is taken: 64 MiB.
+    let rest = (64 << 20) - (0x5000 + 0x2000 + 0x3c3_b000);
+    let warnings = |initrd| on_own_machine(&small, &handed("", initrd)).unwrap().warnings();
+    assert_eq!(warnings(rest), []);
+    assert_eq!(warnings(rest + 1).len(), 1);
 }
 
 #[test]
@@ -304,6 +311,45 @@ fn page_tables_of_64_gib_and_more_fit_low_memory() {
     let error = on_own_machine(&huge, &handed("", 0)).unwrap_err();
     assert!(error.to_string().contains("1 GiB leaves need less"), "{error}");
     on_own_machine(&huge.with_leaf_size(LeafSize::Gib1), &handed("", 0)).unwrap();
+}
+
+/// What building page tables for so many GiB without a hole comes to.
+fn tables_of(gib: u64) -> Result<u64, Error> {
+    let ram = Entry { range: GuestRange::constant(0, gib << 30), kind: Kind::Ram };
+    let map = MemoryMap::from_entries(vec![ram]);
+    let machine = Machine::new(gib << 30, 1).unwrap();
+    identity_map(&machine, &map, Flavour::Modern).map(|tables| tables.range().len())
+}
+
+#[test]
+fn page_tables_may_fill_their_room_to_its_last_page() {
+    let room = layout::PAGE_TABLES_END_MAX - layout::PAGE_TABLES;
+    // One page for each GiB, and one of each of the two levels above.
+    let gib = room / PAGE - 2;
+    assert_eq!(tables_of(gib), Ok(room));
+    for (gib, len) in [(gib + 1, room + PAGE), (gib + 2, room + 2 * PAGE)] {
+        assert_eq!(tables_of(gib), Err(Error::PageTables { len, room }), "{gib} GiB");
+    }
+    // Without those above, which are not made any more.
+    let len = (gib + 3) * PAGE;
+    assert_eq!(tables_of(gib + 3), Err(Error::PageTables { len, room }));
+}
+
+#[test]
+fn ranges_that_touch_or_overlap_are_mapped_as_one_and_others_as_they_are() {
+    let map = |ranges: &[(u64, u64)]| {
+        let entry = |&(start, end): &(u64, u64)| Entry {
+            range: GuestRange::between(start, end).unwrap(),
+            kind: Kind::Ram,
+        };
+        let map = MemoryMap::from_entries(ranges.iter().map(entry).collect());
+        let mapped = mapped(&map, Flavour::Modern, LeafSize::Gib1);
+        mapped.iter().map(|range| (range.start(), range.end())).collect::<Vec<_>>()
+    };
+    assert_eq!(map(&[(0, 0x9_fc00), (0x10_0000, 0x20_0000)]), [(0, 0x20_0000)]);
+    assert_eq!(map(&[(0, 0x9_fc00)]), [(0, 0x10_0000)]);
+    let apart = [(0, 0x10_0000), (0x10_1000, 0x20_0000)];
+    assert_eq!(map(&[(0, 0x9_fc00), (0x10_1000, 0x20_0000)]), apart);
 }
 
 #[test]
@@ -337,6 +383,19 @@ fn a_digest_and_its_regions_lie_where_purgatory_has_them() {
     let purgatory = bytes_of(plan.placement("purgatory").unwrap());
     assert!(purgatory[0x30e0..0x31e0].iter().all(|byte| *byte == 0));
     assert_eq!(purgatory[0x31e0..0x3200], DIGEST_OF_NOTHING);
+}
+
+#[test]
+fn the_gdt_in_purgatory_is_where_its_register_points_and_has_the_boot_segments() {
+    let plan = measured(Flavour::Modern).plan(None).unwrap();
+    let placement = plan.placement("purgatory").unwrap();
+    let at = index(plan.cpu().gdtr.base - placement.range.start());
+    let gdt = &bytes_of(placement)[at..=at + usize::from(plan.cpu().gdtr.limit)];
+    // Its own limit and base, 0x1ffd_c770, are where no descriptor is.
+    let pointer = [0x1f, 0, 0x70, 0xc7, 0xfd, 0x1f, 0, 0, 0, 0];
+    assert_eq!((&gdt[..10], &gdt[10..16]), (&pointer[..], &[0; 6][..]));
+    assert_eq!(gdt[16..24], [0xff, 0xff, 0, 0, 0, 0x9b, 0xaf, 0]);
+    assert_eq!(gdt[24..], [0xff, 0xff, 0, 0, 0, 0x93, 0xcf, 0]);
 }
 
 #[test]
