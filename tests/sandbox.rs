@@ -17,13 +17,20 @@ use crate::support::{
 
 /// The port by which debug builds let a guest break the rules, see `src/sandbox/trial.rs`.
 const TRIAL: u16 = 0xf6;
-/// What it does there: executes a program, opens a file, panics.
+/// What it does there: executes a program, opens a file, the same with all signals blocked,
+/// panics.
 const EXECUTE: u8 = b'x';
 const OPEN: u8 = b'o';
+const OPEN_BLOCKED: u8 = b'b';
 const PANIC: u8 = b'p';
 
 /// Runs a guest that breaks the rules, then powers off if it still can.
 fn broken(test: &str, how: u8, options: &[&str]) -> Option<Ran> {
+    broken_by(test, how, options, &[])
+}
+
+/// The same where the program is started by `starter`.
+fn broken_by(test: &str, how: u8, options: &[&str], starter: &[&str]) -> Option<Ran> {
     if !engines(test).contains(&"kvm") {
         return None;
     }
@@ -34,7 +41,9 @@ fn broken(test: &str, how: u8, options: &[&str]) -> Option<Ran> {
     let scratch = Scratch::new();
     scratch.file("guest.efi", guest(|a| write_port(a, TRIAL, how).and_then(|()| power_off(a))));
     let arguments = ["run", "guest.efi", "--engine", "kvm", "--memory", "64M"];
-    Some(scratch.ukivm(arguments.iter().chain(options)))
+    let words = [starter, &[env!("CARGO_BIN_EXE_ukivm")], &arguments, options].concat();
+    let mut command = Command::new(words[0]);
+    Some(Ran::of(command.args(&words[1..]).current_dir(scratch.path())))
 }
 
 #[test]
@@ -52,6 +61,26 @@ fn a_file_that_a_vcpu_would_open_is_refused_by_name() {
     let Some(ran) = broken(test, OPEN, &[]) else { return };
     assert_eq!(ran.status, Some(70), "{ran:?}");
     assert!(ran.stderr.contains("system call openat (257) of thread vcpu0"), "{ran:?}");
+}
+
+#[test]
+fn a_call_is_refused_by_name_though_whoever_started_us_blocked_the_signal() {
+    let test = "a_call_is_refused_by_name_though_whoever_started_us_blocked_the_signal";
+    for blocked in ["--block-signal=SYS", "--ignore-signal=SYS"] {
+        let Some(ran) = broken_by(test, OPEN, &[], &["env", blocked]) else { return };
+        assert_eq!(ran.status, Some(70), "{blocked}: {ran:?}");
+        assert!(ran.stderr.contains("system call openat (257) of thread vcpu0"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_thread_that_has_blocked_all_signals_is_ended_by_what_it_may_not() {
+    let test = "a_thread_that_has_blocked_all_signals_is_ended_by_what_it_may_not";
+    let Some(ran) = broken(test, OPEN_BLOCKED, &[]) else { return };
+    // The kernel ends the process itself, and nobody is left to name the call.
+    assert_eq!(ran.status, None, "{ran:?}");
+    let Some(ran) = broken(test, OPEN_BLOCKED, &["--no-sandbox"]) else { return };
+    assert_eq!(ran.status, Some(0), "the signals are blocked, and it goes on: {ran:?}");
 }
 
 #[test]
@@ -139,8 +168,12 @@ fn qemu_is_confined_too() {
     let mut running = running(&scratch, "tcg");
     let qemu = running.descendants();
     assert_eq!(qemu.len(), 1);
-    let found = confinement(&format!("/proc/{}/status", qemu[0]));
-    assert_eq!(found, fully());
+    let tasks = fs::read_dir(format!("/proc/{}/task", qemu[0])).expect("threads");
+    let paths = tasks.map(|task| task.expect("a thread").path().join("status"));
+    let threads: Vec<_> = paths.map(|path| confinement(&path.display().to_string())).collect();
+    // One of a vCPU at least, beside the one that started it.
+    assert!(threads.len() > 1, "{threads:?}");
+    assert!(threads.iter().all(|thread| *thread == fully()), "{threads:?}");
     let limits = fs::read_to_string(format!("/proc/{}/limits", qemu[0])).expect("limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size"));
     let zeros = core.map(|line| line.matches(" 0 ").count());

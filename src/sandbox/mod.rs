@@ -91,6 +91,7 @@ impl Sandbox {
             return Self::none();
         }
         share_heap();
+        violation::take();
         Self { is_on: true, inherited: privileges::inherited(), ..Self::default() }
     }
 

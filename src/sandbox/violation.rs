@@ -7,10 +7,17 @@
 use std::{fmt::Write as _, io};
 
 use signal_hook::low_level::exit;
-use vmm_sys_util::signal::register_signal_handler;
+use vmm_sys_util::signal::{register_signal_handler, unblock_signal};
 
 use super::names::name;
 use crate::{child, console, exit::BUG};
+
+/// Lets the signal through to this thread and those that it starts, whatever whoever started
+/// us blocked: one that is blocked ends the process without a word. To be called before any
+/// other thread is there.
+pub(super) fn take() {
+    unblock_signal(libc::SIGSYS).ok();
+}
 
 /// From now on, such a call is told of.
 pub(super) fn report() -> io::Result<()> {
