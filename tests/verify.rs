@@ -2,7 +2,11 @@
 
 use std::{
     fs,
+    os::unix::fs::FileExt as _,
+    path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -92,6 +96,63 @@ fn a_uki_signed_by_another_or_changed_is_refused() {
     other.scratch.file("cert.pem", signed.signer.pem());
     other.refused(&[], 65, "it is signed by CN=somebody, which leads to none of");
     other.refused(&[], 65, "hint: give --verify the certificate of the signer");
+}
+
+/// Sets the flag when it goes out of scope, be that by a panic.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes one and the other into `path` in turns, page by page, until it `is_over`.
+fn rewrite(path: &Path, images: [&[u8]; 2], is_over: &AtomicBool) {
+    let file = fs::File::options().write(true).open(path).expect("the UKI");
+    for image in images.into_iter().cycle() {
+        for (page, at) in image.chunks(0x1000).zip((0_u64..).step_by(0x1000)) {
+            file.write_all_at(page, at).expect("room");
+        }
+        thread::sleep(Duration::from_millis(2));
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_uki_that_is_rewritten_while_it_is_read_is_as_it_was_signed_or_refused() {
+    let image = |byte: u8| {
+        let cmdline = format!("console=ttyS0 {}", char::from(byte));
+        let image = uki().section(".cmdline", cmdline).section(".linux", bzimage().build());
+        image.section(".initrd", vec![byte; 300_000]).build()
+    };
+    let (ours, theirs) = (Signed::new(&image(b'o')), Signed::new(&image(b't')));
+    let bytes = |of: &Signed| fs::read(of.scratch.path().join("foo.efi")).expect("the UKI");
+    let (good, evil) = (bytes(&ours), bytes(&theirs));
+    assert_eq!(good.len(), evil.len());
+    let seed = ["--json", "--rng-seed", &"00".repeat(32)];
+    let expected = ours.plan(&seed);
+    assert_eq!(expected.status, Some(0), "{expected:?}");
+    let (path, is_over) = (ours.scratch.path().join("foo.efi"), AtomicBool::new(false));
+    let (mut taken, mut refused) = (0, 0);
+    thread::scope(|scope| {
+        let _over = Over(&is_over);
+        scope.spawn(|| rewrite(&path, [&evil, &good], &is_over));
+        // On most hosts both have come long before.
+        while (taken + refused < 40 || taken == 0 || refused == 0) && taken + refused < 2000 {
+            let ran = ours.plan(&seed);
+            if ran.status == Some(0) {
+                assert_eq!(ran, expected);
+                taken += 1;
+            } else {
+                assert_eq!(ran.status, Some(65), "{ran:?}");
+                refused += 1;
+            }
+        }
+    });
+    assert!(taken > 0 && refused > 0, "{taken} taken, {refused} refused");
 }
 
 #[test]
