@@ -16,7 +16,9 @@ pub fn end_with_a_status() {
             let thread = thread::current();
             let name = thread.name().unwrap_or("?");
             let what = what.to_string().replace('\n', " ");
-            say(&format!("bug: thread {name} {what} (--no-sandbox allows a backtrace)"));
+            let mend =
+                if cfg!(panic = "unwind") { " (--no-sandbox allows a backtrace)" } else { "" };
+            say(&format!("bug: thread {name} {what}{mend}"));
         } else {
             tell(what);
         }
