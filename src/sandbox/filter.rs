@@ -1,25 +1,14 @@
 //! The tables as filters in the kernel.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+mod program;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
-use seccompiler::{
-    BackendError, BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp,
-    SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
-    apply_filter_all_threads, sock_filter,
-};
+use seccompiler::{BpfProgramRef, Error, apply_filter, apply_filter_all_threads, sock_filter};
 
-use super::{
-    ioctls,
-    rules::{self, Arguments, Thread},
-    violation,
-};
+use self::program::Program;
+use super::{rules::Thread, violation};
 use crate::messages::say;
 
 /// Whether this process is confined.
@@ -28,10 +17,9 @@ static IS_CONFINED: AtomicBool = AtomicBool::new(false);
 /// Puts every thread of this process, and those to come, under the rules of
 /// `supervisor`.
 pub(super) fn confine(supervisor: Thread) {
-    let confined = violation::report().map_err(Error::Prctl).and_then(|()| {
-        let program = program(supervisor)?;
-        apply_filter_all_threads(&program)
-    });
+    let confined = violation::report()
+        .map_err(Error::Prctl)
+        .and_then(|()| apply_filter_all_threads(filter(supervisor)));
     match confined {
         Ok(()) => IS_CONFINED.store(true, Ordering::SeqCst),
         Err(error) => say(&format!(
@@ -48,9 +36,6 @@ pub(crate) fn is_confined() -> bool {
 /// Puts the calling thread under the rules of `thread` too, if the process is confined;
 /// whether it is.
 pub(crate) fn narrow(thread: Thread) -> bool {
-    /// Those of threads that there may be several of.
-    static OF_VCPU: OnceLock<BpfProgram> = OnceLock::new();
-    static OF_DEVICES: OnceLock<BpfProgram> = OnceLock::new();
     if !is_confined() {
         return false;
     }
@@ -58,13 +43,7 @@ pub(crate) fn narrow(thread: Thread) -> bool {
     // To give up what one may not have is no error.
     let none = CapabilitySets { effective: empty, permitted: empty, inheritable: empty };
     set_capabilities(None, none).ok();
-    let compiled = || program(thread).unwrap_or_default();
-    let narrowed = match thread {
-        Thread::Vcpu => apply_filter(OF_VCPU.get_or_init(compiled)),
-        Thread::Devices => apply_filter(OF_DEVICES.get_or_init(compiled)),
-        _ => apply_filter(&compiled()),
-    };
-    if let Err(error) = narrowed {
+    if let Err(error) = apply_filter(filter(thread)) {
         say(&format!("warning: no filter of system calls for a {thread}: {error}"));
     }
     true
@@ -95,104 +74,22 @@ pub(crate) fn has_seccomp() -> bool {
         .is_ok_and(|actions| actions.split_whitespace().any(|action| action == "trap"))
 }
 
-/// The filter for `thread`: what is in none of its rows is trapped.
-fn program(thread: Thread) -> Result<BpfProgram, BackendError> {
-    let (mut rules, mut program) = (BTreeMap::new(), BpfProgram::new());
-    for rule in rules::TABLE.iter().filter(|rule| rule.is_for(thread)) {
-        match rule.arguments {
-            Arguments::Absent => program.extend(absent(rule.call)),
-            arguments => drop(rules.insert(rule.call, conditions(arguments, thread)?)),
-        }
+/// The filter for `thread`.
+fn filter(thread: Thread) -> BpfProgramRef<'static> {
+    macro_rules! made_when_compiled {
+        ($thread:expr) => {{
+            const PROGRAM: Program = Program::of($thread);
+            static EXACT: [sock_filter; PROGRAM.len] = PROGRAM.exact();
+            &EXACT
+        }};
     }
-    let rules: Vec<_> = rules.into_iter().collect();
-    let parts: Result<Vec<_>, _> = rules.chunks(AT_ONCE).map(part).collect();
-    program.extend(joined(&parts?));
-    Ok(program)
-}
-
-/// How many calls a filter asks for one after the other. The kernel tries every call
-/// there is when it is given a filter (kernel/seccomp.c, `seccomp_cache_prepare`), and each
-/// that is in no row would come by all of them.
-const AT_ONCE: usize = 12;
-
-/// The filter for the calls of `rules`, and the highest of these.
-fn part(rules: &[(i64, Vec<SeccompRule>)]) -> Result<(u32, BpfProgram), BackendError> {
-    let highest = rules.last().and_then(|(call, _)| u32::try_from(*call).ok());
-    let (refused, allowed) = (SeccompAction::Trap, SeccompAction::Allow);
-    let rules = rules.iter().cloned().collect();
-    let filter = SeccompFilter::new(rules, refused, allowed, TargetArch::x86_64)?;
-    Ok((highest.unwrap_or(u32::MAX), filter.try_into()?))
-}
-
-/// One filter of several, which are in the order of their calls: the first whose highest
-/// call is not lower, or the last, decides.
-fn joined(parts: &[(u32, BpfProgram)]) -> BpfProgram {
-    let lengths = parts.iter().map(|(_, filter)| filter.len());
-    // Two instructions lead to each part.
-    let mut start = parts.len().saturating_mul(2);
-    let mut program = vec![load_number()];
-    for (at, ((highest, _), len)) in parts.iter().zip(lengths).enumerate() {
-        let is_last = at.saturating_add(1) == parts.len();
-        let next = at.saturating_add(1).saturating_mul(2);
-        let distance = u32::try_from(start.saturating_sub(next)).unwrap_or(u32::MAX);
-        let highest = if is_last { u32::MAX } else { *highest };
-        program.push(sock_filter { code: IS_GREATER, jt: 1, jf: 0, k: highest });
-        program.push(sock_filter { code: JUMP, jt: 0, jf: 0, k: distance });
-        start = start.saturating_add(len);
-    }
-    program.extend(parts.iter().flat_map(|(_, filter)| filter.iter().cloned()));
-    program
-}
-
-/// `LD | W | ABS`, `JMP | JEQ | K`, `JMP | JGT | K`, `JMP | JA`, `RET | K`:
-/// include/uapi/linux/bpf_common.h.
-const LOAD: u16 = 0x20;
-const IS_EQUAL: u16 = 0x15;
-const IS_GREATER: u16 = 0x25;
-const JUMP: u16 = 0x05;
-const RETURN: u16 = 0x06;
-
-/// Where `struct seccomp_data` has the call's number.
-fn load_number() -> sock_filter {
-    const NUMBER: u32 = 0;
-    sock_filter { code: LOAD, jt: 0, jf: 0, k: NUMBER }
-}
-
-/// Makes `call` fail with ENOSYS, and goes on with what follows for others: a filter of
-/// `seccompiler`'s has one action for all that it does not allow.
-fn absent(call: libc::c_long) -> [sock_filter; 3] {
-    let number = u32::try_from(call).unwrap_or(u32::MAX);
-    let fails = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
-    [
-        load_number(),
-        sock_filter { code: IS_EQUAL, jt: 0, jf: 1, k: number },
-        sock_filter { code: RETURN, jt: 0, jf: 0, k: fails },
-    ]
-}
-
-/// One of these has to hold; none means that nothing has to.
-fn conditions(arguments: Arguments, thread: Thread) -> Result<Vec<SeccompRule>, BackendError> {
-    let one = |number, length, operator, value| {
-        SeccompRule::new(vec![SeccompCondition::new(number, length, operator, value)?])
-    };
-    match arguments {
-        Arguments::Any | Arguments::Absent => Ok(Vec::new()),
-        Arguments::Among { number, values } => {
-            let equal = |value: &i32| {
-                let value = u64::from(value.cast_unsigned());
-                one(number, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
-            };
-            values.iter().map(equal).collect()
-        }
-        Arguments::Masked { number, mask, value } => {
-            let masked = SeccompCmpOp::MaskedEq(mask);
-            Ok(vec![one(number, SeccompCmpArgLen::Qword, masked, value)?])
-        }
-        Arguments::Ioctl => ioctls::TABLE
-            .iter()
-            .filter(|ioctl| ioctl.is_for(thread))
-            .map(|ioctl| one(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(ioctl.number)))
-            .collect(),
+    match thread {
+        Thread::Kvm => made_when_compiled!(Thread::Kvm),
+        Thread::Qemu => made_when_compiled!(Thread::Qemu),
+        Thread::Vcpu => made_when_compiled!(Thread::Vcpu),
+        Thread::Devices => made_when_compiled!(Thread::Devices),
+        Thread::Writer => made_when_compiled!(Thread::Writer),
+        Thread::Reader => made_when_compiled!(Thread::Reader),
     }
 }
 

@@ -21,8 +21,8 @@ pub struct Ioctl {
 impl Ioctl {
     /// Whether it is for `thread`.
     #[must_use]
-    pub fn is_for(&self, thread: Thread) -> bool {
-        self.threads.contains(thread.letter())
+    pub const fn is_for(&self, thread: Thread) -> bool {
+        thread.is_among(self.threads)
     }
 }
 

@@ -43,6 +43,20 @@ impl Thread {
             Self::Reader => 'R',
         }
     }
+
+    /// Whether its letter is among `letters`.
+    #[expect(clippy::arithmetic_side_effects, reason = "no text is that long")]
+    pub(super) const fn is_among(self, letters: &str) -> bool {
+        let letters = letters.as_bytes();
+        let mut at = 0;
+        while at < letters.len() {
+            if letters[at] as char == self.letter() {
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
 }
 
 impl fmt::Display for Thread {
@@ -62,14 +76,14 @@ impl fmt::Display for Thread {
 pub enum Arguments {
     /// Nothing.
     Any,
-    /// The argument of that number, less the bits outside of the mask, is this.
+    /// The low half of the argument of that number, less the bits outside of the mask, is this.
     Masked {
         /// Which argument, from 0.
         number: u8,
-        /// Which of its bits.
-        mask: u64,
+        /// Which bits of its low half.
+        mask: u32,
         /// What they are.
-        value: u64,
+        value: u32,
     },
     /// The argument of that number is one of these.
     Among {
@@ -107,8 +121,8 @@ impl Rule {
 
     /// Whether it is for `thread`.
     #[must_use]
-    pub fn is_for(&self, thread: Thread) -> bool {
-        self.threads.contains(thread.letter())
+    pub const fn is_for(&self, thread: Thread) -> bool {
+        thread.is_among(self.threads)
     }
 }
 
@@ -123,7 +137,7 @@ const fn only(
     reason: &'static str,
 ) -> Rule {
     // Of 32 bits, as the kernel takes each of these.
-    let (mask, value) = (mask.cast_unsigned() as u64, value.cast_unsigned() as u64);
+    let (mask, value) = (mask.cast_unsigned(), value.cast_unsigned());
     Rule { call, threads, arguments: Arguments::Masked { number, mask, value }, reason }
 }
 

@@ -1,11 +1,81 @@
-use super::*;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
+};
+
+use super::{
+    super::{
+        ioctls,
+        rules::{self, Arguments},
+    },
+    *,
+};
 
 #[test]
-fn every_kind_of_thread_has_a_filter_that_the_kernel_takes() {
+fn every_kind_of_thread_has_a_filter_that_the_kernel_is_soon_done_with() {
     for thread in Thread::ALL {
-        let filter = program(thread).unwrap();
-        // BPF_MAXINSNS, include/uapi/linux/bpf_common.h.
-        assert!((50..4096).contains(&filter.len()), "{thread:?}: {}", filter.len());
+        let filter = filter(thread);
+        assert!((50..200).contains(&filter.len()), "{thread:?}: {}", filter.len());
+        // Of a call that is in no row, as most are that the kernel tries.
+        let (_, steps) = run(filter, X86_64, 1000, [0; 6]);
+        assert!(steps <= 12, "{thread:?}: {steps}");
+    }
+}
+
+/// The filter for `thread` as seccompiler makes it, but for calls that are to be absent.
+fn by_seccompiler(thread: Thread) -> BpfProgram {
+    let rows = rules::TABLE.iter().filter(|row| row.is_for(thread));
+    let rows = rows.filter(|row| row.arguments != Arguments::Absent);
+    let rules = rows.map(|row| (row.call, conditions(row.arguments, thread).unwrap())).collect();
+    let (refused, allowed) = (SeccompAction::Trap, SeccompAction::Allow);
+    SeccompFilter::new(rules, refused, allowed, TargetArch::x86_64).unwrap().try_into().unwrap()
+}
+
+/// One of these has to hold; none means that nothing has to.
+fn conditions(arguments: Arguments, thread: Thread) -> Result<Vec<SeccompRule>, BackendError> {
+    let one = |number, operator, value: u32| {
+        let value = u64::from(value);
+        let length = SeccompCmpArgLen::Dword;
+        SeccompRule::new(vec![SeccompCondition::new(number, length, operator, value)?])
+    };
+    match arguments {
+        Arguments::Any | Arguments::Absent => Ok(Vec::new()),
+        Arguments::Among { number, values } => {
+            let equal = |value: &i32| one(number, SeccompCmpOp::Eq, value.cast_unsigned());
+            values.iter().map(equal).collect()
+        }
+        Arguments::Masked { number, mask, value } => {
+            Ok(vec![one(number, SeccompCmpOp::MaskedEq(mask.into()), value)?])
+        }
+        Arguments::Ioctl => ioctls::TABLE
+            .iter()
+            .filter(|ioctl| ioctl.is_for(thread))
+            .map(|ioctl| one(1, SeccompCmpOp::Eq, ioctl.number))
+            .collect(),
+    }
+}
+
+#[test]
+fn a_filter_says_of_every_call_what_seccompiler_s_says() {
+    let ioctls = ioctls::TABLE.iter().map(|ioctl| u64::from(ioctl.number));
+    let words: Vec<u64> = (0..64).chain((5..64).map(|bit| 1 << bit)).chain(ioctls).collect();
+    let absent = |thread: Thread, call| {
+        let mut rows = rules::TABLE.iter().filter(|row| row.is_for(thread));
+        rows.any(|row| row.call == i64::from(call) && row.arguments == Arguments::Absent)
+    };
+    for thread in Thread::ALL {
+        let (ours, theirs) = (filter(thread), by_seccompiler(thread));
+        for call in (0..600).chain(0x4000_0000..0x4000_0400).chain([u32::MAX]) {
+            if absent(thread, call) {
+                continue;
+            }
+            for word in &words {
+                let arguments = [*word; 6];
+                let [ours, theirs] =
+                    [ours, &theirs].map(|filter| verdict(filter, X86_64, call, arguments));
+                assert_eq!(ours, theirs, "{thread:?}: {call} with {word:#x}");
+            }
+        }
     }
 }
 
@@ -71,14 +141,19 @@ fn numbers_of_ioctls_are_those_of_the_kernel() {
     assert_eq!(number("KVM_GET_SUPPORTED_CPUID"), 0xc008_ae05);
 }
 
-#[expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails it")]
 /// What `filter` makes of a call: include/uapi/linux/filter.h, as far as seccompiler goes.
 fn verdict(filter: &[sock_filter], arch: u32, call: u32, arguments: [u64; 6]) -> u32 {
+    run(filter, arch, call, arguments).0
+}
+
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow in a test fails it")]
+/// The same, and after how many instructions.
+fn run(filter: &[sock_filter], arch: u32, call: u32, arguments: [u64; 6]) -> (u32, usize) {
     // `struct seccomp_data`: number, architecture, instruction pointer, arguments.
     let mut data = [call.to_ne_bytes(), arch.to_ne_bytes(), [0; 4], [0; 4]].concat();
     data.extend(arguments.iter().flat_map(|argument| argument.to_ne_bytes()));
     let (mut at, mut accumulator) = (0, 0);
-    loop {
+    for steps in 1.. {
         let sock_filter { code, jt, jf, k } = filter[at].clone();
         at += 1;
         let mut jump = |holds| at += usize::from(if holds { jt } else { jf });
@@ -92,10 +167,11 @@ fn verdict(filter: &[sock_filter], arch: u32, call: u32, arguments: [u64; 6]) ->
             0x25 => jump(accumulator > k),
             0x35 => jump(accumulator >= k),
             0x05 => at += k as usize,
-            0x06 => return k,
+            0x06 => return (k, steps),
             _ => panic!("an instruction of code {code:#x}"),
         }
     }
+    unreachable!("every jump goes on")
 }
 
 /// AUDIT_ARCH_X86_64 and AUDIT_ARCH_I386, include/uapi/linux/audit.h.
@@ -108,12 +184,12 @@ const TRAPPED: u32 = libc::SECCOMP_RET_TRAP;
 #[test]
 fn what_is_in_no_row_is_trapped_whatever_its_number() {
     for thread in Thread::ALL {
-        let filter = program(thread).unwrap();
+        let filter = filter(thread);
         for call in (0..1024).chain(0x4000_0000..0x4000_0400).chain([u32::MAX]) {
             let row =
                 |rule: &&rules::Rule| rule.is_for(thread) && rule.call == libc::c_long::from(call);
             let arguments = rules::TABLE.iter().find(row).map(|rule| rule.arguments);
-            let found = verdict(&filter, X86_64, call, [0; 6]);
+            let found = verdict(filter, X86_64, call, [0; 6]);
             match arguments {
                 None => assert_eq!(found, TRAPPED, "{thread:?}: {call}"),
                 Some(Arguments::Any) => assert_eq!(found, ALLOWED, "{thread:?}: {call}"),
@@ -131,8 +207,8 @@ fn a_thread_may_start_threads_and_no_process() {
     let a_thread = u64::from((libc::CLONE_VM | libc::CLONE_THREAD).cast_unsigned());
     let a_process = u64::from((libc::CLONE_VM | libc::SIGCHLD).cast_unsigned());
     for thread in Thread::ALL {
-        let filter = program(thread).unwrap();
-        let may = |call, flags| verdict(&filter, X86_64, call, [flags, 0, 0, 0, 0, 0]);
+        let filter = filter(thread);
+        let may = |call, flags| verdict(filter, X86_64, call, [flags, 0, 0, 0, 0, 0]);
         let starts = matches!(thread, Thread::Kvm | Thread::Qemu | Thread::Devices);
         assert_eq!(may(clone3, 0), if starts { not_there } else { TRAPPED }, "{thread:?}");
         assert_eq!(may(clone, a_thread), if starts { ALLOWED } else { TRAPPED }, "{thread:?}");
@@ -143,9 +219,9 @@ fn a_thread_may_start_threads_and_no_process() {
 #[test]
 fn no_thread_makes_memory_executable_or_asks_prctl_for_more() {
     for thread in Thread::ALL {
-        let filter = program(thread).unwrap();
+        let filter = filter(thread);
         let may = |call: libc::c_long, arguments| {
-            verdict(&filter, X86_64, u32::try_from(call).unwrap(), arguments)
+            verdict(filter, X86_64, u32::try_from(call).unwrap(), arguments)
         };
         let protection = |bits: libc::c_int| [0, 0x1000, u64::from(bits.cast_unsigned()), 0, 0, 0];
         for call in [libc::SYS_mmap, libc::SYS_mprotect] {
@@ -164,8 +240,8 @@ fn no_thread_makes_memory_executable_or_asks_prctl_for_more() {
 #[test]
 fn calls_of_other_architectures_end_the_process() {
     for thread in [Thread::Vcpu, Thread::Reader, Thread::Writer] {
-        let filter = program(thread).unwrap();
-        let found = verdict(&filter, I386, 1, [0; 6]);
+        let filter = filter(thread);
+        let found = verdict(filter, I386, 1, [0; 6]);
         assert_eq!(found, libc::SECCOMP_RET_KILL_PROCESS, "{thread:?}");
     }
 }
