@@ -15,7 +15,7 @@ pub use config::Config;
 pub use decompressor::Leave;
 pub use error::{Error, protocol};
 pub use payload::Payload;
-pub use relocations::{Image, Relocation};
+pub use relocations::{Image, Places, Relocation};
 pub use unpacked::{Unpacked, unpack};
 pub use version::version;
 pub use vmlinux::Vmlinux;

@@ -7,7 +7,7 @@
 //! the low half of a virtual address: 0, the places of 64-bit addresses, 0, the
 //! places of negated 32-bit ones (before Linux 6.15 only), 0, the places of 32-bit ones.
 
-use std::{fmt, mem, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -19,6 +19,9 @@ use crate::range::index;
 const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
 /// Bytes of an entry of the table.
 const WORD: usize = 4;
+/// Bytes of the numbers that lists name: of the first, and of the others.
+const WIDE: u32 = 8;
+const NARROW: u32 = 4;
 
 /// Why a kernel can't be relocated.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -45,67 +48,82 @@ pub enum Error {
     },
 }
 
-/// A list of a table: which of its bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct List {
-    bytes: Range<usize>,
-    /// How far from the kernel's start what it names is, at most.
-    farthest: u64,
+/// What a table's words are of: a kernel, by the low half of the virtual address that it
+/// is linked for, and its length.
+#[derive(Clone, Copy)]
+struct Bounds {
+    start: u32,
+    len: u32,
 }
 
-/// The lists of a table.
+impl Bounds {
+    /// None of a kernel that does not lie where kernels are mapped.
+    fn of(linked: u64, len: u64) -> Option<Self> {
+        let end = linked.checked_add(len)?;
+        let start = low_half(START_KERNEL_MAP.wrapping_add(linked));
+        (end <= START_KERNEL_MAP.wrapping_neg()).then(|| Self { start, len: low_half(len) })
+    }
+
+    /// How many of `words` name numbers of `size` bytes in the kernel, up to the first that
+    /// does not. That may be the zero before the next list: where it would be is outside.
+    fn count(self, words: &[[u8; WORD]], size: u32) -> usize {
+        let Some(last) = self.len.checked_sub(size) else { return 0 };
+        let is_outside =
+            |word: &[u8; WORD]| u32::from_le_bytes(*word).wrapping_sub(self.start) > last;
+        // By fours, until one of them is: that takes fewer instructions for each.
+        let (fours, _) = words.as_chunks();
+        let is_inside = |[a, b, c, d]: &&[_; 4]| {
+            !(is_outside(a) || is_outside(b) || is_outside(c) || is_outside(d))
+        };
+        let inside = fours.iter().take_while(is_inside).count().saturating_mul(4);
+        let rest = words.get(inside..).unwrap_or_default();
+        inside.saturating_add(rest.iter().take_while(|word| !is_outside(word)).count())
+    }
+}
+
+/// The lists of a table: which of its words.
 #[derive(Clone, PartialEq, Eq)]
 struct Lists {
-    wide: List,
-    negated: List,
-    narrow: List,
+    wide: Range<usize>,
+    negated: Range<usize>,
+    narrow: Range<usize>,
 }
 
 impl Lists {
-    /// Takes the table apart, of a kernel that begins at the virtual address `start`.
-    fn read(table: &[u8], start: u64) -> Result<Self, Error> {
+    /// Takes the table apart, of a kernel that lies in `bounds`.
+    fn read(table: &[u8], bounds: Option<Bounds>) -> Result<Self, Error> {
         if table.is_empty() {
             return Err(Error::None);
         }
         let (words, rest) = table.as_chunks::<WORD>();
-        let mut lists = [const { None }; 3];
-        let mut count = 0_usize;
-        let mut list = List::default();
-        // A list begins behind each word that is zero; what is before the first is none.
-        for (word, at) in words.iter().zip((0..).step_by(WORD)) {
-            if *word == [0; WORD] {
-                list.bytes.end = at;
-                let behind = at.saturating_add(WORD)..table.len();
-                let whole = mem::replace(&mut list, List { bytes: behind, farthest: 0 });
-                if let Some(place) = lists.get_mut(count) {
-                    *place = Some(whole);
-                }
-                count = count.saturating_add(1);
-            } else {
-                // What is below the kernel is far above it so.
-                list.farthest = list.farthest.max(address(*word).wrapping_sub(start));
+        let lists_in = |words: &[_]| words.iter().filter(|word| **word == [0; WORD]).count();
+        let refused = || Error::Lists { len: table.len(), lists: lists_in(words) };
+        if !rest.is_empty() || words.first() != Some(&[0; WORD]) {
+            return Err(refused());
+        }
+        // A list begins behind each word that is zero.
+        let (mut lists, mut count, mut end) = ([const { 0..0 }; 3], 0_usize, 0_usize);
+        while let Some(list) = lists.get_mut(count) {
+            let size = if count == 0 { WIDE } else { NARROW };
+            let start = end.saturating_add(1);
+            let of_it = words.get(start..).unwrap_or_default();
+            let len = bounds.map_or(0, |bounds| bounds.count(of_it, size));
+            end = start.saturating_add(len);
+            *list = start..end;
+            count = count.saturating_add(1);
+            match words.get(end) {
+                Some([0, 0, 0, 0]) => {}
+                // Of a table of another form there is no telling.
+                Some(_) if !(2..=3).contains(&lists_in(words)) => return Err(refused()),
+                Some(word) => return Err(Error::Outside { address: address(*word) }),
+                None => break,
             }
         }
-        let is_whole = rest.is_empty() && words.first() == Some(&[0; WORD]);
-        match (is_whole, count, lists) {
-            (true, 2, [_, Some(wide), ..]) => {
-                Ok(Self { wide, negated: List::default(), narrow: list })
-            }
-            (true, 3, [_, Some(wide), Some(negated)]) => Ok(Self { wide, negated, narrow: list }),
-            _ => Err(Error::Lists { len: table.len(), lists: count }),
+        match (end >= words.len(), count, lists) {
+            (true, 2, [wide, narrow, _]) => Ok(Self { wide, negated: 0..0, narrow }),
+            (true, 3, [wide, negated, narrow]) => Ok(Self { wide, negated, narrow }),
+            _ => Err(refused()),
         }
-    }
-
-    /// Whether all that they name is in a kernel of `len` bytes that begins at the virtual
-    /// address `start`.
-    fn check(&self, start: u64, len: u64) -> Result<(), Error> {
-        for (list, size) in [(&self.wide, 8), (&self.negated, 4), (&self.narrow, 4)] {
-            let end = list.farthest.checked_add(size);
-            if !list.bytes.is_empty() && end.is_none_or(|end| end > len) {
-                return Err(Error::Outside { address: start.wrapping_add(list.farthest) });
-            }
-        }
-        Ok(())
     }
 }
 
@@ -127,56 +145,44 @@ impl Relocation {
     /// By `offset`, of a kernel of `len` bytes that is linked for the physical address
     /// `linked`.
     pub fn new(table: Arc<Vec<u8>>, (linked, len): (u64, u64), offset: u64) -> Result<Self, Error> {
-        let start = START_KERNEL_MAP.wrapping_add(linked);
-        let lists = Lists::read(&table, start)?;
-        lists.check(start, len)?;
+        let lists = Lists::read(&table, Bounds::of(linked, len))?;
         Ok(Self { offset, linked, table, lists })
     }
 
     /// Changes `image`, the whole kernel.
     pub fn apply(&self, image: &mut (impl Image + ?Sized)) {
         let (offset, low) = (self.offset, low_half(self.offset));
-        let start = low_half(START_KERNEL_MAP.wrapping_add(self.linked));
         let Lists { wide, negated, narrow } = &self.lists;
-        each(image, (self.words(wide), start), |bytes| {
-            *bytes = u64::from_le_bytes(*bytes).wrapping_add(offset).to_le_bytes();
+        image.change(self.places(wide), |bytes| {
+            u64::from_le_bytes(bytes).wrapping_add(offset).to_le_bytes()
         });
-        each(image, (self.words(negated), start), |bytes| {
-            *bytes = u32::from_le_bytes(*bytes).wrapping_sub(low).to_le_bytes();
-        });
-        each(image, (self.words(narrow), start), |bytes| {
-            *bytes = u32::from_le_bytes(*bytes).wrapping_add(low).to_le_bytes();
-        });
+        for (list, addend) in [(negated, low.wrapping_neg()), (narrow, low)] {
+            image.change(self.places(list), |bytes| {
+                u32::from_le_bytes(bytes).wrapping_add(addend).to_le_bytes()
+            });
+        }
     }
 
-    fn words(&self, list: &List) -> &[[u8; WORD]] {
-        self.table.get(list.bytes.clone()).unwrap_or_default().as_chunks().0
+    fn places(&self, list: &Range<usize>) -> Places<'_> {
+        let words = self.table.as_chunks().0.get(list.clone()).unwrap_or_default();
+        Places { words, start: low_half(START_KERNEL_MAP.wrapping_add(self.linked)) }
     }
 }
 
-/// Changes the `N` bytes at each address of `words` in an image that begins at `start`; of
-/// both that is the low half. Kernels' lists ascend, so that many are changed of what is
-/// shown at once; any other order is only slower.
-fn each<const N: usize>(
-    image: &mut (impl Image + ?Sized),
-    (words, start): (&[[u8; WORD]], u32),
-    change: impl Fn(&mut [u8; N]),
-) {
-    let at = |word: &[u8; WORD]| index(u32::from_le_bytes(*word).wrapping_sub(start).into());
-    let mut rest = words;
-    while let Some((first, others)) = rest.split_first() {
-        let first = at(first);
-        let mut behind = others;
-        image.change(first, &mut |bytes| {
-            while let Some((word, others)) = rest.split_first() {
-                let bytes = bytes.get_mut(at(word).wrapping_sub(first)..);
-                let Some(bytes) = bytes.and_then(<[u8]>::first_chunk_mut) else { break };
-                change(bytes);
-                rest = others;
-                behind = others;
-            }
-        });
-        rest = behind;
+/// Where in a kernel something is to be changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'t> {
+    words: &'t [[u8; WORD]],
+    start: u32,
+}
+
+impl Places<'_> {
+    /// How many bytes from the kernel's start each is.
+    pub fn offsets(self) -> impl Iterator<Item = usize> {
+        let offset = move |word: &[u8; WORD]| {
+            index(u32::from_le_bytes(*word).wrapping_sub(self.start).into())
+        };
+        self.words.iter().map(offset)
     }
 }
 
@@ -188,13 +194,19 @@ impl fmt::Debug for Relocation {
 
 /// Bytes that can be changed in place, wherever they are.
 pub trait Image {
-    /// Lets `change` have bytes from `offset` on: a page or so, or as many as there are.
-    fn change(&mut self, offset: usize, change: &mut dyn FnMut(&mut [u8]));
+    /// Replaces the `N` bytes at each of `places` by what `change` makes of them. A place
+    /// that is not wholly among the bytes is passed over.
+    fn change<const N: usize>(&mut self, places: Places<'_>, change: impl Fn([u8; N]) -> [u8; N]);
 }
 
 impl Image for [u8] {
-    fn change(&mut self, offset: usize, change: &mut dyn FnMut(&mut [u8])) {
-        self.get_mut(offset..).into_iter().for_each(change);
+    fn change<const N: usize>(&mut self, places: Places<'_>, change: impl Fn([u8; N]) -> [u8; N]) {
+        for offset in places.offsets() {
+            let bytes = self.get_mut(offset..).and_then(<[u8]>::first_chunk_mut);
+            if let Some(bytes) = bytes {
+                *bytes = change(*bytes);
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use firmware_less::{
-    kernel::Image,
+    kernel::{Image, Places},
     plan::BootPlan,
     range::{GuestRange, align_down, align_up},
 };
@@ -18,14 +18,12 @@ use super::{
     chunk::{CHUNK, Chunk},
     join,
     memory::{GuestMemory, Withheld},
+    vm,
 };
 use crate::files::Files;
 
 /// The name of what may come later.
 const INITRD: &str = "initrd";
-
-/// How much of a kernel is relocated at once.
-const WINDOW: usize = 4096;
 
 /// How much of an initrd may come later, at the least: a thread and a move cost
 /// as much as reading a tenth of that.
@@ -65,7 +63,7 @@ impl GuestMemory {
         for placement in plan.placements() {
             if let Some(relocation) = &placement.relocation {
                 let memory = self.slice(placement.range)?;
-                relocation.apply(&mut InGuest { memory, window: [0; WINDOW] });
+                relocation.apply(&mut InGuest(memory));
             }
         }
         Ok(())
@@ -137,21 +135,12 @@ fn read(
     })
 }
 
-/// Guest memory as something to be changed in place: by a copy, since to reach into it
-/// for each place costs more.
-struct InGuest<'m> {
-    memory: VolatileSlice<'m>,
-    window: [u8; WINDOW],
-}
+/// Guest memory as something to be changed in place.
+struct InGuest<'m>(VolatileSlice<'m>);
 
 impl Image for InGuest<'_> {
-    fn change(&mut self, offset: usize, change: &mut dyn FnMut(&mut [u8])) {
-        let Ok(rest) = self.memory.offset(offset) else { return };
-        let len = rest.copy_to(&mut self.window);
-        if let Some(bytes) = self.window.get_mut(..len) {
-            change(bytes);
-            rest.copy_from(bytes);
-        }
+    fn change<const N: usize>(&mut self, places: Places<'_>, change: impl Fn([u8; N]) -> [u8; N]) {
+        vm::change(&self.0, places.offsets(), change);
     }
 }
 

@@ -172,6 +172,27 @@ pub(super) fn move_pages(from: &VolatileSlice<'_>, to: &VolatileSlice<'_>) -> io
     Ok(())
 }
 
+/// Replaces the `N` bytes at each of `offsets` in `memory` by what `change` makes of them,
+/// while nobody else writes there. Those that are not wholly in it are passed over.
+///
+/// A few instructions for each, of which a kernel has hundreds of thousands.
+pub(super) fn change<const N: usize>(
+    memory: &VolatileSlice<'_>,
+    offsets: impl Iterator<Item = usize>,
+    change: impl Fn([u8; N]) -> [u8; N],
+) {
+    let Some(last) = memory.len().checked_sub(N) else { return };
+    let guard = memory.ptr_guard_mut();
+    for offset in offsets.filter(|offset| *offset <= last) {
+        let place = guard.as_ptr().wrapping_add(offset).cast::<[u8; N]>();
+        // SAFETY: N bytes from `place` are within the slice, and any address is aligned
+        // for bytes.
+        let bytes = unsafe { place.read() };
+        // SAFETY: as above; no Rust reference sees guest memory.
+        unsafe { place.write(change(bytes)) };
+    }
+}
+
 /// Reads from `file` at `offset` straight into guest memory; returns how many
 /// bytes were read, as `pread(2)` does.
 pub(super) fn pread(file: &File, offset: u64, into: &VolatileSlice<'_>) -> io::Result<usize> {
