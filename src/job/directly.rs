@@ -50,7 +50,9 @@ impl Directly {
         });
         let unpacked = kernel.and_then(|file| {
             let id = files.push(file);
-            Ok(Unpacked::read(id, files.get(id).unwrap_or(files.uki()))?)
+            let file = files.get(id).unwrap_or(files.uki());
+            let unpacked = Unpacked::read(id, file)?;
+            Ok(if wish == Wish::Off { unpacked } else { unpacked.with_relocations(file)? })
         });
         let handed = initrd.map(|initrd| unpacking::handed_with(files, handed, initrd));
         Self { wish, unpacked, handed }

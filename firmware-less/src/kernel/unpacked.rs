@@ -60,12 +60,17 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// Reads an unpacked kernel, which is known as `file`.
+    /// Reads the headers of an unpacked kernel, which is known as `file`.
     pub fn read(file: FileId, source: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
-        let vmlinux = Vmlinux::read(source)?;
-        let table = vmlinux.relocations();
+        Ok(Self { file, vmlinux: Vmlinux::read(source)?, relocations: Arc::default() })
+    }
+
+    /// The same with its table of relocations, read from `source` as the headers were: only
+    /// a kernel that stays where it is linked for does without.
+    pub fn with_relocations(self, source: &(impl ReadAt + ?Sized)) -> Result<Self, Error> {
+        let table = self.vmlinux.relocations();
         let relocations = fetch(source, table.offset(), table.len()).map_err(Error::Read)?;
-        Ok(Self { file, vmlinux, relocations: Arc::new(relocations) })
+        Ok(Self { relocations: Arc::new(relocations), ..self })
     }
 
     /// The memory that it takes where it is linked to be, as physical addresses.
@@ -83,7 +88,7 @@ impl Unpacked {
     /// Whether it can run at virtual addresses that it is not linked for.
     #[must_use]
     pub fn is_relocatable(&self) -> bool {
-        !self.relocations.is_empty()
+        !self.vmlinux.relocations().is_empty()
     }
 
     /// What is to be changed for it to run `offset` bytes above the virtual addresses

@@ -19,7 +19,7 @@ fn direct(machine: &Machine, image: &[u8], cmdline: &str, wish: Wish) -> Result<
     let range = FileRange::first(image.len() as u64);
     let kernel = Kernel::read(image, range).unwrap();
     let file = unpack(image, &kernel, machine.memory(), 2).unwrap();
-    let unpacked = Unpacked::read(FileId(1), &file).unwrap();
+    let unpacked = Unpacked::read(FileId(1), &file).unwrap().with_relocations(&file).unwrap();
     let handed = handed(range, cmdline);
     let options = kexec::Options { flavour: kexec::Flavour::Modern, seed: SEED };
     let platform = Platform::of(machine);

@@ -39,7 +39,9 @@ pub(super) fn plan(bytes: &[u8]) {
     let laid_out = if is_direct {
         let linked = linked.saturating_mul(2 * MIB);
         let file = vmlinux().segments(&[(linked, &[0xcc; 0x20], memsz)]).entry(linked);
-        let Ok(unpacked) = Unpacked::read(FileId(1), &file.relocations(&[]).build()) else {
+        let file = file.relocations(&[]).build();
+        let unpacked = Unpacked::read(FileId(1), &file);
+        let Ok(unpacked) = unpacked.and_then(|unpacked| unpacked.with_relocations(&file)) else {
             return;
         };
         let who = (&kernel, &unpacked);

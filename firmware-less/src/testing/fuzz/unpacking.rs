@@ -25,7 +25,8 @@ pub(super) fn payload(bytes: &[u8]) {
 }
 
 fn kernel_proper(file: &[u8]) {
-    let Ok(kernel) = Unpacked::read(FileId(1), file) else { return };
+    let kernel = Unpacked::read(FileId(1), file);
+    let Ok(kernel) = kernel.and_then(|kernel| kernel.with_relocations(file)) else { return };
     let linked = kernel.linked();
     assert!(kernel.entry_offset() < linked.len());
     let mut end = 0;
