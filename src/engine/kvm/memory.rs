@@ -15,6 +15,10 @@ use super::{Error, later::Later, vm};
 /// a huge page of the one as a huge page of the other.
 const HUGE_PAGE: usize = 2 << 20;
 
+/// Where a kernel keeps what it begins with, and hardly anything else: to clear all of it takes
+/// longer than to find a page each time.
+const SPARSE: GuestRange = GuestRange::constant(0, HUGE_PAGE as u64);
+
 /// How much of guest memory is copied at a time for somebody who reads it.
 const READ_AT_ONCE: usize = 64 << 10;
 
@@ -148,7 +152,9 @@ impl GuestMemory {
 
 impl Bank {
     fn new(range: GuestRange) -> Result<Self, Error> {
-        Ok(Self { range, mapping: Aligned::new(range)?, later: Later::default() })
+        let mapping = Aligned::new(range)?;
+        mapping.part(range, SPARSE).iter().for_each(vm::avoid_huge_pages);
+        Ok(Self { range, mapping, later: Later::default() })
     }
 
     /// RAM at `range`, which is what `mapping` begins with.

@@ -142,6 +142,13 @@ pub(super) fn prefer_huge_pages(memory: &VolatileSlice<'_>) {
     let _ = unsafe { rustix::mm::madvise(start.cast(), memory.len(), Advice::LinuxHugepage) };
 }
 
+/// Asks for small pages under `memory`, also where the kernel has huge ones for everybody.
+pub(super) fn avoid_huge_pages(memory: &VolatileSlice<'_>) {
+    let start = memory.ptr_guard_mut().as_ptr();
+    // SAFETY: as in `prefer_huge_pages`.
+    let _ = unsafe { rustix::mm::madvise(start.cast(), memory.len(), Advice::LinuxNoHugepage) };
+}
+
 /// Whether [`move_pages`] works here: MREMAP_DONTUNMAP is there since Linux 5.7.
 pub(super) fn moves_pages() -> bool {
     let name = rustix::system::uname();
