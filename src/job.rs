@@ -97,6 +97,7 @@ impl Job {
             attached: &self.attached,
             digest: planned.digest.map(|digest| (planned.digested.as_slice(), digest)),
             sandbox,
+            ahead: None,
         }
     }
 

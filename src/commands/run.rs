@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use crate::{
-    cli::RunOptions,
+    cli::{EngineOption, RunOptions},
     commands::{json_file::JsonFile, warn},
     console::is_interactive,
-    engine::{self, Engine, Load},
+    engine::{self, Engine, Kind, Load, kvm},
     error::Error,
     exit,
     job::{self, Job},
@@ -22,6 +22,8 @@ use crate::{
 /// Runs the job and gives the exit status.
 pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let sandbox = Sandbox::unless(options.sandbox.no_sandbox);
+    // What is opened from here on is no inheritance.
+    let ahead = (options.engine != EngineOption::Tcg).then(kvm::Ahead::begin);
     let mut timeline = Timeline::new(start);
     let grace = options.grace.unwrap_or_default();
     let machine = job::machine(&options.job)?.with_power_button(!grace.is_zero());
@@ -40,7 +42,8 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     let note = &mut |milestone| timeline.note(milestone);
     let planned = job.plan(&engine.kind.equip(machine), options.job.digest, note)?;
     warn(&planned);
-    let load = job.load(&planned, &sandbox);
+    let ahead = ahead.filter(|_| engine.kind == Kind::Kvm);
+    let load = Load { ahead: ahead.as_ref(), ..job.load(&planned, &sandbox) };
     let (outcome, timeline, watch) = supervise(&engine, &load, options, timeline)?;
     let status = status(&outcome.end, &watch);
     tell(&outcome, &watch);

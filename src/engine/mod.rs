@@ -250,6 +250,8 @@ pub struct Load<'a> {
     pub digest: Option<(&'a [GuestRange], Digest)>,
     /// What is left to this process when the guest runs.
     pub sandbox: &'a Sandbox,
+    /// A VM that was begun already, for the first run on KVM.
+    pub ahead: Option<&'a kvm::Ahead>,
 }
 
 /// Makes the VM and fills its memory side by side; the initrd comes while the guest
@@ -266,7 +268,10 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
     };
     thread::scope(|scope| {
         let maker = scope.spawn(|| {
-            let vm = kvm::Vm::create(machine, &memory);
+            let vm = match load.ahead {
+                Some(ahead) => kvm::Vm::go_on(ahead, machine, &memory),
+                None => kvm::Vm::create(machine, &memory),
+            };
             session.mark(Milestone::VmCreated);
             vm
         });

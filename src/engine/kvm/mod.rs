@@ -10,7 +10,8 @@
 //!                   └─ Vm::create(machine) ──────────────┘
 //! ```
 //!
-//! What the guest does not need at once is loaded while it runs ([`Rest`]).
+//! What the guest does not need at once is loaded while it runs ([`Rest`]), and a VM without
+//! anything can be made before it is known what is to run ([`Ahead`]).
 
 use std::{io, panic, path::PathBuf, thread::ScopedJoinHandle};
 
@@ -19,6 +20,7 @@ use kvm_ioctls::Kvm;
 use thiserror::Error;
 use vmm_sys_util::errno;
 
+mod ahead;
 mod chunk;
 mod cpuid;
 mod crash;
@@ -38,6 +40,7 @@ mod vcpu;
 mod vm;
 mod wiring;
 
+pub use ahead::Ahead;
 pub use huge::OfHost;
 pub use load::Rest;
 pub use memory::GuestMemory;

@@ -20,7 +20,7 @@ use super::{
     cpuid::Supported,
     exit_reason::{exit_name, internal_error},
     memory::GuestMemory,
-    vm::{BareVm, InternalError},
+    vm::{BareVm, InternalError, create_vm},
 };
 use crate::files::Files;
 
@@ -48,7 +48,7 @@ pub(super) fn run(kvm: &Kvm) -> Result<Option<String>, Error> {
     let memory = GuestMemory::over([MEMORY])?;
     let plan = plan();
     memory.load(&plan, &Files::default())?;
-    let vm = BareVm::create(kvm, &memory)?;
+    let vm = BareVm::create(create_vm(kvm)?, &memory)?;
     let mut vcpu = vm.create_vcpu(0)?;
     vcpu.set_cpuid(&Supported::all(kvm)?.of_vcpu(0, 1, false))?;
     vcpu.set_registers(plan.cpu())?;

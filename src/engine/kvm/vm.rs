@@ -19,7 +19,7 @@ use rustix::{
 use vm_memory::VolatileSlice;
 use vmm_sys_util::{errno, eventfd::EventFd, signal::SIGRTMIN};
 
-use super::{Error, cpuid, during, memory::GuestMemory, vcpu::Vcpu};
+use super::{Error, ahead::Ahead, cpuid, during, memory::GuestMemory, vcpu::Vcpu};
 use crate::devices;
 
 /// Both 8259s, each with the lines that it lets be level-triggered.
@@ -36,8 +36,7 @@ pub(super) struct BareVm<'m> {
 }
 
 impl<'m> BareVm<'m> {
-    pub(super) fn create(kvm: &Kvm, memory: &'m GuestMemory) -> Result<Self, Error> {
-        let fd = create_vm(kvm)?;
+    pub(super) fn create(fd: VmFd, memory: &'m GuestMemory) -> Result<Self, Error> {
         for (bank, slot) in memory.banks().iter().zip(0..) {
             let range = bank.range();
             let region = kvm_userspace_memory_region {
@@ -62,7 +61,7 @@ impl<'m> BareVm<'m> {
 }
 
 /// Creates an empty VM. A signal can interrupt that.
-fn create_vm(kvm: &Kvm) -> Result<VmFd, Error> {
+pub(super) fn create_vm(kvm: &Kvm) -> Result<VmFd, Error> {
     loop {
         match kvm.create_vm() {
             Err(error) if error.errno() == libc::EINTR => {}
@@ -85,8 +84,13 @@ impl<'m> Vm<'m> {
     /// Makes a VM like `machine` over `memory`. That takes milliseconds on some
     /// hosts; another thread can fill `memory` meanwhile.
     pub fn create(machine: &Machine, memory: &'m GuestMemory) -> Result<Self, Error> {
-        let kvm = super::open()?;
-        let bare = BareVm::create(&kvm, memory)?;
+        Self::go_on(&Ahead::default(), machine, memory)
+    }
+
+    /// The same of the VM that was begun `ahead`.
+    pub fn go_on(ahead: &Ahead, machine: &Machine, memory: &'m GuestMemory) -> Result<Self, Error> {
+        let (kvm, fd) = ahead.take()?;
+        let bare = BareVm::create(fd, memory)?;
         connect_interrupts(&bare.fd)?;
         let serial_interrupt = interrupt_line(&bare.fd, SERIAL_IRQ)?;
         let button = || interrupt_line(&bare.fd, POWER_BUTTON_IRQ);
