@@ -105,6 +105,9 @@ pub struct Msrs {
     pub misc_enable_set: u64,
 }
 
+/// The bit of CR4 for linear addresses of 57 bits and page tables of five levels.
+pub const CR4_LA57: u64 = 1 << 12;
+
 /// Everything about the boot processor that a hand-off decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "each field is the register of that name")]

@@ -37,6 +37,8 @@ const AMX: u64 = 0b11 << 17;
 const MULTI_THREADING: u32 = 1 << 28;
 /// Leaf 7, ECX.
 const FIVE_LEVEL_PAGING: u32 = 1 << 16;
+/// What a host's KVM may lack.
+pub(super) const FIVE_LEVELS: &str = "five-level paging (la57)";
 /// Leaf 0x8000_0001, ECX.
 const AMD_MULTI_CORE: u32 = 1 << 1;
 /// Leaf 0x8000_0001, EDX.
@@ -59,7 +61,7 @@ impl Supported {
         }
         if machine.five_level() && supported.ecx(leaf::STRUCTURED_FEATURES) & FIVE_LEVEL_PAGING == 0
         {
-            return Err(Error::NoFeature { feature: "five-level paging (la57)" });
+            return Err(Error::NoFeature { feature: FIVE_LEVELS });
         }
         Ok(supported)
     }

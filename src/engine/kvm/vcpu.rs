@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use firmware_less::cpu_state::{
-    CpuState, DescriptorTable, LocalApic, Msrs as PlannedMsrs, Registers, Segment,
+    CR4_LA57, CpuState, DescriptorTable, LocalApic, Msrs as PlannedMsrs, Registers, Segment,
 };
 use kvm_bindings::{
     CpuId, Msrs, kvm_dtable, kvm_lapic_state, kvm_msr_entry, kvm_regs, kvm_segment, kvm_sregs,
@@ -11,7 +11,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 
-use super::{Error, during, memory::GuestMemory, vm};
+use super::{Error, cpuid::FIVE_LEVELS, during, memory::GuestMemory, vm};
 
 const IA32_MISC_ENABLE: u32 = 0x1a0;
 const IA32_MTRR_DEF_TYPE: u32 = 0x2ff;
@@ -80,7 +80,7 @@ impl<'m> Vcpu<'m> {
     /// Sets everything that decides what the first instruction is and sees.
     pub(super) fn set_registers(&self, state: &CpuState) -> Result<(), Error> {
         let reset = self.fd.get_sregs().map_err(during("KVM_GET_SREGS"))?;
-        self.fd.set_sregs(&sregs(state, &reset)).map_err(during("KVM_SET_SREGS"))?;
+        self.fd.set_sregs(&sregs(state, &reset)).map_err(|error| refused(state, error))?;
         self.fd.set_regs(&regs(&state.registers)).map_err(during("KVM_SET_REGS"))?;
         let mut xsave = self.fd.get_xsave().map_err(during("KVM_GET_XSAVE"))?;
         set_fpu(&mut xsave, state);
@@ -130,6 +130,15 @@ fn regs(planned: &Registers) -> kvm_regs {
         rip: planned.rip,
         rflags: planned.rflags,
     }
+}
+
+/// What it means that KVM does not take special registers. One without second-level page
+/// tables can offer five-level paging by CPUID, and refuse it here.
+fn refused(state: &CpuState, error: kvm_ioctls::Error) -> Error {
+    if state.cr4 & CR4_LA57 != 0 && error.errno() == libc::EINVAL {
+        return Error::NoFeature { feature: FIVE_LEVELS };
+    }
+    during("KVM_SET_SREGS")(error)
 }
 
 /// `reset` gives what the plan says nothing of: CR2, the APIC base. The

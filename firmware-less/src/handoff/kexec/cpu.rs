@@ -11,7 +11,7 @@
 
 use super::{Layout, purgatory};
 use crate::{
-    cpu_state::{CpuState, DescriptorTable, LocalApic, Msrs, Registers, Segment},
+    cpu_state::{CR4_LA57, CpuState, DescriptorTable, LocalApic, Msrs, Registers, Segment},
     machine::Machine,
 };
 
@@ -19,8 +19,6 @@ use crate::{
 const CR0: u64 = 0x8000_0033;
 /// PAE and nothing else.
 const CR4_PAE: u64 = 1 << 5;
-/// 57-bit linear addresses.
-const CR4_LA57: u64 = 1 << 12;
 /// SCE, LME, LMA, NXE: as the old kernel had it.
 const EFER: u64 = 0xd01;
 /// The reserved bit that is always set. The real one has ZF and PF also, left
