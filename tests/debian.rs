@@ -1,5 +1,7 @@
 //! Debian with systemd, by its own account.
 
+mod whole;
+
 use crate::support::{Ran, Scratch, bed, built, run::Running, skip};
 
 const IMAGE: &str = "debian/initrd.efi";
@@ -160,29 +162,4 @@ fn systemd_on_a_disk_boots_by_either_initrd_on_tcg() {
             assert!(told(&ran.stdout).contains(&line), "{maker}, {line}: {ran:?}");
         }
     }
-}
-
-#[test]
-fn systemd_on_a_disk_says_that_it_is_ready_and_its_status_on_kvm() {
-    let test = "systemd_on_a_disk_says_that_it_is_ready_and_its_status_on_kvm";
-    if takes_too_long(test) {
-        return;
-    }
-    let scratch = Scratch::seen_in_the_bed();
-    let output = format!("--output={}", scratch.path().join("output").display());
-    let expected = ["--expect=ready", "--expect=unit=multi-user.target", "--expect-status=9"];
-    let limits = ["--timeout=500", "--boot-timeout=off", "--silence-timeout=off", "--format=junit"];
-    let start = [&["smoke", "--engine=kvm", "--live", &output], &expected[..], &limits].concat();
-    let Some(command) = on_disk(test, (&start, "initramfs-tools"), "ukivm.end=exit:9") else {
-        return;
-    };
-    let Some(ran) = patiently(test, &command, &scratch) else { return };
-    assert_eq!(ran.status, Some(0), "{ran:?}");
-    assert!(ran.stdout.contains("<testsuite "), "{ran:?}");
-    assert!(!ran.stdout.contains("<failure"), "{ran:?}");
-    let report = std::fs::read_to_string(scratch.path().join("output/result.json"));
-    let report: serde_json::Value = serde_json::from_str(&report.expect("it")).expect("JSON");
-    let proofs = report["proofs"].as_array().expect("proofs");
-    let said = proofs.iter().filter(|proof| proof["text"] == "said by vsock").count();
-    assert_eq!(said, 2, "{report}");
 }

@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 /// Whether networks without privileges can be had here; if not, `test` is noted as skipped.
-fn has_passt(test: &str) -> bool {
+pub(crate) fn has_passt(test: &str) -> bool {
     let there = Command::new("passt").arg("--version").output().is_ok();
     if !there {
         skip(test, "passt is not installed: images/deps installs it");
@@ -29,7 +29,7 @@ fn has_passt(test: &str) -> bool {
 }
 
 /// A port that nobody has.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its number").port()
 }

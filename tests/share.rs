@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// Whether folders can be shared here; if not, `test` is noted as skipped.
-fn has_virtiofsd(test: &str) -> bool {
+pub(crate) fn has_virtiofsd(test: &str) -> bool {
     // Namespaces are root's, for the one in C.
     let there = virtiofsd().is_some() && rustix::process::geteuid().is_root();
     if !there {
