@@ -90,6 +90,60 @@ tell long=$(head -c 2000 /dev/hvc0 | wc -c)
 }
 
 #[test]
+fn guests_prove_and_fail_by_what_they_say_on_hvc0() {
+    let test = "guests_prove_and_fail_by_what_they_say_on_hvc0";
+    let engine = if bed::kvm_works() { "kvm" } else { "tcg" };
+    let crash = "echo c >/proc/sysrq-trigger\n";
+    for (rest, status) in [("", 0), (crash, 101)] {
+        let scratch = Scratch::new();
+        let script = format!("echo by hvc0 >/dev/hvc0\n{rest}");
+        let Some(mut arguments) = arguments(&scratch, test, engine, &script) else { return };
+        arguments[0] = "smoke".to_owned();
+        // Nothing that comes by the serial port has these words behind init's start.
+        arguments.extend(["--settle=5s", "--expect=^by hvc0$", "--live"].map(String::from));
+        let ran = scratch.ukivm(arguments);
+        assert_eq!(ran.status, Some(status), "{ran:?}");
+    }
+}
+
+/// Of another size while the guest runs, which has told its first one by then.
+const TERMINAL: &str = r#"
+stty rows 33 cols 101
+terminal=$(tty)
+(until grep -q 'size=33 101' "$SEEN"; do sleep 0.5; done; stty rows 44 cols 77) <"$terminal" &
+exec "$@"
+"#;
+
+#[test]
+fn guests_have_the_size_of_the_terminal_at_hvc0_on_kvm() {
+    let test = "guests_have_the_size_of_the_terminal_at_hvc0_on_kvm";
+    let scratch = Scratch::seen_in_the_bed();
+    let content = "
+tell size=$(stty size </dev/hvc0)
+tries=0
+until [ \"$(stty size </dev/hvc0)\" = '44 77' ] || [ $tries = 30 ]; do
+    sleep 1
+    tries=$((tries + 1))
+done
+tell then=$(stty size </dev/hvc0)
+";
+    let Some(arguments) = arguments(&scratch, test, "kvm", content) else { return };
+    let terminal = scratch.file("terminal.sh", TERMINAL);
+    let seen = scratch.path().join("seen");
+    let script = format!(
+        "line=\"sh '{}'\"\nfor word; do line=\"$line '$word'\"; done\n\
+         SHELL=/bin/sh SEEN='{seen}' exec script --quiet --return --flush --command \"$line\" '{seen}'\n",
+        terminal.display(),
+        seen = seen.display(),
+    );
+    let script = scratch.file("script.sh", script);
+    let ran = bed::on_kvm_by(test, Some(&script), &arguments, scratch.path());
+    let Some(ran) = ran else { return };
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert_eq!((ran.told("size"), ran.told("then")), (vec!["33 101"], vec!["44 77"]), "{ran:?}");
+}
+
+#[test]
 fn the_plan_has_the_console_in_its_slot_and_on_the_command_line() {
     let scratch = Scratch::new();
     scratch.file("foo.efi", sound_uki());
