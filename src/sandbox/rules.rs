@@ -154,6 +154,8 @@ const fn among(
 const NO_EXEC: (u8, i32, i32) = (2, libc::PROT_EXEC, 0);
 /// Whether a descriptor is open.
 const IS_OPEN: (u8, i32, i32) = (1, -1, libc::F_GETFD);
+/// Of a pipe: nothing but that it is nobody else's.
+const CLOSES_ON_EXEC: (u8, i32, i32) = (1, -1, libc::O_CLOEXEC);
 /// A thread, not a process.
 const A_THREAD: (u8, i32, i32) = (0, libc::CLONE_THREAD, libc::CLONE_THREAD);
 
@@ -224,6 +226,7 @@ pub const TABLE: &[Rule] = &[
     allow(libc::SYS_unlink, SUP, "a report that is not whole, there"),
     allow(libc::SYS_getrandom, ALL, "tables of a hash; the source of random numbers"),
     allow(libc::SYS_eventfd2, DEV, "a guest started anew; a device begins"),
+    only(libc::SYS_pipe2, "K", CLOSES_ON_EXEC, "who watches the others of a guest started anew"),
     allow(libc::SYS_sched_getaffinity, DEV, "how many threads read; a thread's stack"),
     // Supervisors start threads.
     only(libc::SYS_clone, DEV, A_THREAD, "a thread, never a process"),
