@@ -1,6 +1,8 @@
 //! `--net` and `--publish`: what is wrong with one is said before there is a guest, a guest
 //! reaches the host and is reached on both engines, and nothing of it is left afterwards.
 
+mod restart;
+
 use std::{
     fs,
     net::{TcpListener, UdpSocket},
