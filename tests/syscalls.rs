@@ -106,7 +106,10 @@ fn held_to_what_is_kept(test: &str, (scratch, options): (&Scratch, &[&str]), way
     if !engines(test).contains(&"kvm") {
         return;
     }
-    let Some(counts) = counts(scratch, options) else {
+    // The least of three: on a busy host a thread that is still at its work as the guest is
+    // entered may be counted, or not.
+    let tries = (0..3).filter_map(|_| counts(scratch, options));
+    let Some(counts) = tries.min_by_key(|counts| counts.values().sum::<usize>()) else {
         return skip(test, "no strace or no taskset: apt-get install strace util-linux");
     };
     let now = text(&counts);
