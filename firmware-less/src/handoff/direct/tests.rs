@@ -202,7 +202,8 @@ fn an_initrd_has_a_place_and_none_has_none() {
     let image = image(&vmlinux().build());
     let range = FileRange::first(image.len() as u64);
     let kernel = Kernel::read(&image[..], range).unwrap();
-    let unpacked = Unpacked::read(FileId(1), &vmlinux().build()).unwrap();
+    let file = vmlinux().build();
+    let unpacked = Unpacked::read(FileId(1), &file).unwrap().with_relocations(&file).unwrap();
     let machine = machine();
     let options = kexec::Options { flavour: kexec::Flavour::Modern, seed: SEED };
     let initrd = |handed: &Handed, wish| {
