@@ -59,6 +59,7 @@
 //!     attached: &Attached::default(),
 //!     digest: None,
 //!     sandbox: &Sandbox::none(),
+//!     ahead: None,
 //! };
 //! let start = Instant::now();
 //! let limits = Limits { start, time_limit: None, interactive: false };
