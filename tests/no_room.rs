@@ -6,17 +6,12 @@ use std::{
     process::Command,
 };
 
-use firmware_less::{
-    machine::port,
-    testing::{bzimage, uki, vmlinux},
-};
-use iced_x86::code_asm::CodeAssembler;
+use firmware_less::testing::{bzimage, uki, vmlinux};
 
 use crate::support::{
     Ran, Scratch, bed,
     disks::{Guest, qemu_img},
-    engines, program, skip,
-    tiny::{halt, write_port},
+    engines, program, skip, tiny,
 };
 
 /// Mounts a file system of `$size` on the folder `room` beside the script that begins so.
@@ -47,9 +42,7 @@ fn mounting(script: &Path, arguments: &[String]) -> Ran {
 
 /// A UKI whose kernel proper has 1 MiB, none of it zero, and ends with status 3.
 fn long_kernel() -> Vec<u8> {
-    let mut a = CodeAssembler::new(64).expect("64 is a bitness");
-    write_port(&mut a, port::EXIT, 3).and_then(|()| halt(&mut a)).expect("instructions");
-    let mut code = a.assemble(0).expect("code that assembles");
+    let mut code = tiny::ending(3);
     code.resize(1 << 20, 0xcc);
     let kernel = vmlinux().segments(&[(0x100_0000, &code, 0x10_8000)]).entry(0x100_0000).build();
     uki().section(".linux", bzimage().payload(&kernel).build()).build()

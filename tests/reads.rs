@@ -4,10 +4,7 @@
 
 use std::{fs, process::Command, thread::sleep, time::Duration};
 
-use firmware_less::{
-    machine::port,
-    testing::{bzimage, cpio, uki, vmlinux},
-};
+use firmware_less::testing::{bzimage, cpio, uki, vmlinux};
 
 use crate::support::{Scratch, engines, skip, tiny};
 
@@ -19,11 +16,7 @@ const INITRD: usize = 6 << 20;
 
 /// A UKI with a kernel of that size, which ends at once, and an initrd that packs well.
 fn guest() -> Vec<u8> {
-    let code = tiny::protected_mode(|a| {
-        tiny::write_port(a, port::EXIT, GOOD.try_into().expect("a byte"))?;
-        tiny::halt(a)
-    });
-    let mut code = code.get(0x200..).expect("it is at the 64-bit entry").to_vec();
+    let mut code = tiny::ending(GOOD.try_into().expect("a byte"));
     code.resize(KERNEL, 0x90);
     let kernel = vmlinux().segments(&[(0x100_0000, &code, KERNEL as u64)]).entry(0x100_0000);
     let kernel = bzimage().with(|header| header.init_size = 64 << 20).payload(&kernel.build());

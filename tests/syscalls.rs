@@ -9,7 +9,6 @@ use firmware_less::{
     machine::port,
     testing::{bzimage, uki, vmlinux},
 };
-use iced_x86::code_asm::CodeAssembler;
 
 use crate::support::{Scratch, engines, skip, tiny};
 
@@ -92,9 +91,7 @@ fn no_more_are_made_for_a_kernel_that_is_entered_directly_afresh_and_out_of_the_
 
 /// A UKI whose kernel proper ends with status 3.
 fn kernel_proper() -> Vec<u8> {
-    let mut a = CodeAssembler::new(64).expect("64 is a bitness");
-    tiny::write_port(&mut a, port::EXIT, 3).and_then(|()| tiny::halt(&mut a)).expect("they exist");
-    let code = a.assemble(0).expect("code that assembles");
+    let code = tiny::ending(3);
     let segments = [(0x100_0000, code.as_slice(), 0x8000)];
     let kernel =
         vmlinux().segments(&segments).entry(0x100_0000).relocations(&[&[0x8100_0ff0], &[]]);

@@ -5,10 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use firmware_less::{
-    machine::port,
-    testing::{bzimage, cpio, uki, vmlinux},
-};
+use firmware_less::testing::{bzimage, cpio, uki, vmlinux};
 
 use crate::support::{
     Ran, Scratch, engines,
@@ -25,12 +22,8 @@ fn root() -> Vec<u8> {
 
 /// A UKI whose kernel proper does nothing but end, with that initrd.
 fn guest(initrd: &[u8]) -> Vec<u8> {
-    let code = tiny::protected_mode(|a| {
-        tiny::write_port(a, port::EXIT, GOOD)?;
-        tiny::halt(a)
-    });
-    let code = code.get(0x200..).expect("it is at the 64-bit entry");
-    let segments = [(0x100_0000, code, 0x8000)];
+    let code = tiny::ending(GOOD);
+    let segments = [(0x100_0000, code.as_slice(), 0x8000)];
     let kernel = vmlinux().segments(&segments).entry(0x100_0000).build();
     let kernel = bzimage().payload(&kernel).build();
     uki()

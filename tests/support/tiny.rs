@@ -40,11 +40,22 @@ fn uki_of(kernel: BzImage) -> Vec<u8> {
 pub(crate) fn protected_mode(
     code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
 ) -> Vec<u8> {
+    [vec![0xf4; ENTRY_64], assembled(code)].concat()
+}
+
+/// The code of a kernel proper that ends at once, with `status`.
+pub(crate) fn ending(status: u8) -> Vec<u8> {
+    assembled(|a| {
+        write_port(a, port::EXIT, status)?;
+        halt(a)
+    })
+}
+
+fn assembled(code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Vec<u8> {
     let mut assembler = CodeAssembler::new(64).expect("64 is a bitness");
     code(&mut assembler).expect("instructions that exist");
     // Position-independent, so any address will do.
-    let code = assembler.assemble(0).expect("code that assembles");
-    [vec![0xf4; ENTRY_64], code].concat()
+    assembler.assemble(0).expect("code that assembles")
 }
 
 /// Writes `text` to the serial port.
