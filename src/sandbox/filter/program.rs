@@ -139,7 +139,7 @@ const fn number(row: &Rule) -> u32 {
 
 /// A filter for the kernel.
 pub(super) struct Program {
-    instructions: [sock_filter; LEN_MAX],
+    pub(super) instructions: [sock_filter; LEN_MAX],
     pub(super) len: usize,
     /// Where the [`VERDICTS`] are.
     verdicts: usize,

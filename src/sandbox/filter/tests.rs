@@ -22,6 +22,17 @@ fn every_kind_of_thread_has_a_filter_that_the_kernel_is_soon_done_with() {
     }
 }
 
+#[test]
+fn a_filter_is_the_same_when_it_is_made_only_now() {
+    for thread in Thread::ALL {
+        let program = Program::of(std::hint::black_box(thread));
+        let made = program.instructions[..program.len].iter();
+        let made: Vec<_> = made.map(|it| (it.code, it.jt, it.jf, it.k)).collect();
+        let kept: Vec<_> = filter(thread).iter().map(|it| (it.code, it.jt, it.jf, it.k)).collect();
+        assert_eq!(made, kept, "{thread:?}");
+    }
+}
+
 /// The filter for `thread` as seccompiler makes it, but for calls that are to be absent.
 fn by_seccompiler(thread: Thread) -> BpfProgram {
     let rows = rules::TABLE.iter().filter(|row| row.is_for(thread));
