@@ -47,7 +47,7 @@ impl PageTables {
     /// at `root`, a multiple of the page size.
     #[must_use]
     pub fn identity(root: u64, ranges: &[GuestRange], shape: Shape) -> Self {
-        let mut tables = Self { root, bytes: Vec::new() };
+        let mut tables = Self { root, bytes: Vec::with_capacity(tables_max(ranges)) };
         let pml4 = {
             let top = tables.new_table();
             if shape.five_level { tables.table_in(top, 0) } else { top }
@@ -131,6 +131,14 @@ impl PageTables {
     }
 }
 
+/// The bytes of the tables that map `ranges` in 2 MiB leaves, or a few more: much RAM has many,
+/// and to move them as they grow costs as much as to make them.
+fn tables_max(ranges: &[GuestRange]) -> usize {
+    let begun = |range: &GuestRange| range.len().div_ceil(GIB).saturating_add(1);
+    let directories = ranges.iter().map(begun).fold(3, u64::saturating_add);
+    index(directories.saturating_mul(PAGE))
+}
+
 /// Which of a table's slots maps `address`: `span` bytes each, of `whole`.
 fn slot(address: u64, span: u64, whole: u64) -> u64 {
     debug_assert!(span.is_power_of_two() && whole.is_power_of_two());
@@ -180,6 +188,9 @@ mod tests {
         }
         // PML4, PDPT and a PD for each GiB.
         assert_eq!(tables.bytes.len() as u64, (1 + 1 + 6) * PAGE);
+        // Room for that, a PML5, and a GiB more that each range could be in.
+        assert_eq!(tables_max(&ram) as u64, (1 + 1 + 6 + 1 + 2) * PAGE);
+        assert!(tables.bytes.capacity() < 2 * tables_max(&ram));
     }
 
     #[test]
