@@ -1,12 +1,13 @@
 //! The SHA-256 that purgatory would check: computed over what is to be placed,
 //! and again over guest memory.
 
-use std::{io, slice};
+use std::{io, slice, sync::OnceLock};
 
 pub use firmware_less::bytes::hex;
 
 use firmware_less::{
-    plan::Placement,
+    handoff::LaidOut,
+    plan::{BootPlan, Placement},
     range::{GuestRange, index},
 };
 use sha2::{Digest as _, Sha256};
@@ -19,6 +20,55 @@ use crate::{
 
 /// A SHA-256.
 pub type Digest = [u8; 32];
+
+/// The digest that guest memory is to have, which purgatory has too.
+///
+/// To hash a kernel takes longer than to load it, and guest memory is hashed as well. On KVM
+/// both are done beside each other, so a plan may be loaded before its digest is known.
+#[derive(Debug)]
+pub struct Expected {
+    laid_out: LaidOut,
+    digest: OnceLock<Digest>,
+}
+
+impl Expected {
+    pub(crate) fn of(laid_out: LaidOut) -> Self {
+        Self { laid_out, digest: OnceLock::new() }
+    }
+
+    /// The digest, where it is known.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest.get().copied()
+    }
+
+    /// The digest over what is in `files`, computed once.
+    pub fn compute(&self, files: &Files) -> Result<Digest, Error> {
+        if let Some(digest) = self.digest() {
+            return Ok(digest);
+        }
+        let digest = of_sources(self.laid_out.digested(), files)?;
+        Ok(*self.digest.get_or_init(|| digest))
+    }
+
+    /// What it covers, in order.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<GuestRange> {
+        self.laid_out.digested().iter().map(|part| part.range).collect()
+    }
+
+    /// The guest address at which memory has it.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.laid_out.digest_address()
+    }
+
+    /// The plan, with zeros where a digest is not known yet.
+    pub(crate) fn plan(&self, files: &Files) -> Result<BootPlan, Error> {
+        let plan = self.laid_out.clone().plan(Some(self.digest().unwrap_or_default()));
+        plan.map_err(|source| Error::Plan { path: files.uki().path.clone(), source })
+    }
+}
 
 /// The digest of `placements` as they are to be: each whole range, in order,
 /// zeros where there is no content.

@@ -19,7 +19,7 @@ use firmware_less::{
     machine::Machine,
     pci::Kind,
     plan::{BootPlan, FileId, FileSlice},
-    range::{FileRange, GuestRange},
+    range::FileRange,
     read_at::fetch_prefix,
     smbios::OemStrings,
     uki::{
@@ -40,7 +40,7 @@ use crate::{
     attached::{self, Attached},
     cli::JobOptions,
     credentials::oem_strings,
-    digest::{self, Digest},
+    digest::{Digest, Expected},
     engine::Load,
     error::Error,
     files::{Files, OpenFile},
@@ -95,7 +95,7 @@ impl Job {
             files: &self.files,
             huge_pages: self.huge_pages,
             attached: &self.attached,
-            digest: planned.digest.map(|digest| (planned.digested.as_slice(), digest)),
+            expected: planned.expected.as_ref(),
             sandbox,
             ahead: None,
         }
@@ -154,15 +154,14 @@ impl Job {
         })
     }
 
-    /// The plan for `machine`, sealed with a digest if that is wanted. `mark` is told
-    /// of milestones.
-    pub fn plan(
-        &self,
-        machine: &Machine,
-        with_digest: bool,
-        mark: &mut dyn FnMut(Milestone),
-    ) -> Result<Planned, Error> {
-        self.plan_entering(None, machine, with_digest, mark)
+    /// The plan for `machine`, sealed with a digest if that is wanted.
+    pub fn plan(&self, machine: &Machine, with_digest: bool) -> Result<Planned, Error> {
+        self.sealed(self.plan_entering(None, machine, with_digest)?)
+    }
+
+    /// The same to be run: whoever loads it computes the digest.
+    pub fn plan_to_load(&self, machine: &Machine, with_digest: bool) -> Result<Planned, Error> {
+        self.plan_entering(None, machine, with_digest)
     }
 
     /// The same with a guest of ours in the kernel's place.
@@ -172,7 +171,13 @@ impl Job {
         machine: &Machine,
         with_digest: bool,
     ) -> Result<Planned, Error> {
-        self.plan_entering(Some(code), machine, with_digest, &mut |_| {})
+        self.sealed(self.plan_entering(Some(code), machine, with_digest)?)
+    }
+
+    fn sealed(&self, planned: Planned) -> Result<Planned, Error> {
+        let Some(expected) = &planned.expected else { return Ok(planned) };
+        expected.compute(&self.files)?;
+        Ok(Planned { plan: expected.plan(&self.files)?, ..planned })
     }
 
     fn plan_entering(
@@ -180,7 +185,6 @@ impl Job {
         guest: Option<&[u8]>,
         machine: &Machine,
         with_digest: bool,
-        mark: &mut dyn FnMut(Milestone),
     ) -> Result<Planned, Error> {
         let path = || self.files.uki().path.clone();
         let platform = Platform::of(machine).telling(&self.oem_strings);
@@ -191,16 +195,14 @@ impl Job {
             laid_out = laid_out.with_guest(code).map_err(no_place)?;
         }
         let warnings = laid_out.warnings();
-        let digested = laid_out.digested().iter().map(|part| part.range).collect();
-        let digest = with_digest
-            .then(|| digest::of_sources(laid_out.digested(), &self.files))
-            .transpose()?;
-        if with_digest {
-            mark(Milestone::SourcesDigested);
-        }
-        let plan = laid_out.plan(digest).map_err(|source| Error::Plan { path: path(), source })?;
-        mark(Milestone::Planned);
-        Ok(Planned { plan, digest, digested, handoff, not_direct, warnings })
+        let (plan, expected) = if with_digest {
+            let expected = Expected::of(laid_out);
+            (expected.plan(&self.files)?, Some(expected))
+        } else {
+            let no_plan = |source| Error::Plan { path: path(), source };
+            (laid_out.plan(None).map_err(no_plan)?, None)
+        };
+        Ok(Planned { plan, expected, handoff, not_direct, warnings })
     }
 
     /// What is handed over in the end: by a direct hand-off, perhaps an initrd unpacked.
@@ -246,16 +248,22 @@ impl Job {
 pub struct Planned {
     /// The plan.
     pub plan: BootPlan,
-    /// The digest it is sealed with.
-    pub digest: Option<Digest>,
-    /// What a digest covers, in order.
-    pub digested: Vec<GuestRange>,
+    /// What guest memory is to hash to, if that is to be seen.
+    pub expected: Option<Expected>,
     /// How the kernel is handed over.
     pub handoff: Handoff,
     /// Why it is not directly, if that was wanted.
     pub not_direct: Option<String>,
     /// What a real kexec would not have done.
     pub warnings: Vec<Warning>,
+}
+
+impl Planned {
+    /// The digest that guest memory is to have: none, or not known yet.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.expected.as_ref().and_then(Expected::digest)
+    }
 }
 
 /// The error for a refusal, with the readings that would accept the file.

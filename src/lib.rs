@@ -57,7 +57,7 @@
 //!     files: &files,
 //!     huge_pages: false,
 //!     attached: &Attached::default(),
-//!     digest: None,
+//!     expected: None,
 //!     sandbox: &Sandbox::none(),
 //!     ahead: None,
 //! };

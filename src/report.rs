@@ -114,7 +114,7 @@ impl Handoff {
             kaslr,
             not_direct: planned.not_direct.clone(),
             flavour: job.kexec.flavour,
-            digest: planned.digest.map(|digest| hex(&digest)),
+            digest: planned.digest().map(|digest| hex(&digest)),
         }
     }
 }

@@ -21,12 +21,12 @@ pub enum Milestone {
     KernelUnpacked,
     /// What runs the guest's code is settled.
     EngineChosen,
-    /// The digest over what is to be loaded is computed.
-    SourcesDigested,
     /// The plan is made.
     Planned,
     /// The VM exists.
     VmCreated,
+    /// The digest over what is to be loaded is computed: on KVM, beside loading.
+    SourcesDigested,
     /// Guest memory holds the plan, or all of it that the guest needs at once.
     MemoryLoaded,
     /// The digest was found in guest memory.
@@ -57,9 +57,9 @@ impl Milestone {
         Self::ImageParsed,
         Self::KernelUnpacked,
         Self::EngineChosen,
-        Self::SourcesDigested,
         Self::Planned,
         Self::VmCreated,
+        Self::SourcesDigested,
         Self::MemoryLoaded,
         Self::MemoryVerified,
         Self::FirstEntry,

@@ -34,12 +34,13 @@ pub enum Phase {
     Unpack,
     /// The engine is looked at.
     Engine,
-    /// The digest over what is to be loaded is computed, only with `--digest`.
-    Digest,
     /// The plan is made.
     Plan,
     /// The VM is made; beside the loading where an engine can.
     Vm,
+    /// The digest over what is to be loaded is computed, only with `--digest`; beside the
+    /// loading, too.
+    Digest,
     /// Guest memory is filled.
     Load,
     /// The digest is verified over guest memory, only with `--digest`.
@@ -72,9 +73,9 @@ impl Phase {
         Self::Parse,
         Self::Unpack,
         Self::Engine,
-        Self::Digest,
         Self::Plan,
         Self::Vm,
+        Self::Digest,
         Self::Load,
         Self::Verify,
         Self::Entry,

@@ -69,8 +69,8 @@ struct Part {
 pub fn run(options: &PlanOptions) -> Result<u8, Error> {
     let machine = Kind::from(options.engine).equip(job::machine(&options.job)?);
     let job = Job::open(&job_options(options), &mut |_| {})?;
-    let planned = job.plan(&machine, options.job.digest, &mut |_| {})?;
-    let Planned { plan, digest, warnings, .. } = &planned;
+    let planned = job.plan(&machine, options.job.digest)?;
+    let Planned { plan, warnings, .. } = &planned;
     let dump = options.dump.as_deref().map(Dump::prepare).transpose()?;
     let dump = dump.map(|dump| dump.write(plan, &job.files)).transpose()?;
     let report = Report {
@@ -79,7 +79,7 @@ pub fn run(options: &PlanOptions) -> Result<u8, Error> {
         reading: job.uki.reading(),
         verified: &job.verified,
         cmdline: String::from_utf8_lossy(&job.handed.cmdline).into_owned(),
-        digest: digest.map(|digest| hex(&digest)),
+        digest: planned.digest().map(|digest| hex(&digest)),
         dump,
         initrd: parts(job.handed_by(planned.handoff)),
         warnings: warnings.iter().map(Warning::to_string).collect(),

@@ -39,8 +39,8 @@ pub fn run(options: &RunOptions, start: Instant) -> Result<u8, Error> {
     say(&format!("engine {} ({})", engine.kind, engine.reason));
     super::tell(&job);
 
-    let note = &mut |milestone| timeline.note(milestone);
-    let planned = job.plan(&engine.kind.equip(machine), options.job.digest, note)?;
+    let planned = job.plan_to_load(&engine.kind.equip(machine), options.job.digest)?;
+    timeline.note(Milestone::Planned);
     warn(&planned);
     let ahead = ahead.filter(|_| engine.kind == Kind::Kvm);
     let load = Load { ahead: ahead.as_ref(), ..job.load(&planned, &sandbox) };

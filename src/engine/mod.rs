@@ -25,7 +25,7 @@ use crate::{
         console::{Console, Keyboard},
         vsock::Vsock,
     },
-    digest::{self, Digest},
+    digest::{self, Digest, Expected},
     exit,
     files::Files,
     messages::chain,
@@ -80,6 +80,9 @@ pub enum Error {
     /// What the guest depends on can't be watched.
     #[error("can't watch the processes that the guest depends on")]
     Watch(#[source] io::Error),
+    /// What is to be loaded can't be hashed.
+    #[error(transparent)]
+    Sources(#[from] Box<crate::error::Error>),
     /// Guest memory can't be read back.
     #[error("can't read guest memory")]
     ReadBack(#[source] io::Error),
@@ -104,6 +107,7 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Digest { .. } => exit::DATA,
+            Self::Sources(error) => error.exit_status(),
             Self::Network { source, .. } => source.exit_status(),
             Self::Share { source, .. } => source.exit_status(),
             Self::Kvm(kvm::Error::Read { .. } | kvm::Error::ShortRead { .. })
@@ -128,6 +132,7 @@ impl Error {
                 Some("leave --hugepages out, or see by `ukivm doctor` what KVM lacks here".into())
             }
             Self::Share { source, .. } => source.hint(),
+            Self::Sources(error) => error.hint(),
             _ => None,
         }
     }
@@ -246,8 +251,8 @@ pub struct Load<'a> {
     pub huge_pages: bool,
     /// What the machine has on PCI.
     pub attached: &'a Attached,
-    /// What guest memory must hash to, and over which ranges.
-    pub digest: Option<(&'a [GuestRange], Digest)>,
+    /// What guest memory must hash to before the first instruction, if that is to be seen.
+    pub expected: Option<&'a Expected>,
     /// What is left to this process when the guest runs.
     pub sandbox: &'a Sandbox,
     /// A VM that was begun already, for the first run on KVM.
@@ -276,7 +281,8 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
             vm
         });
         let plugger = load.attached.has_others().then(|| scope.spawn(|| plug_in(load, false)));
-        let loaded = if load.digest.is_some() {
+        let hasher = load.expected.map(|expected| scope.spawn(|| hash(expected, load, session)));
+        let loaded = if load.expected.is_some() {
             memory.load(load.plan, load.files).map(|()| None)
         } else {
             memory.load_first(load.plan, load.files)
@@ -286,9 +292,13 @@ fn run_kvm(load: &Load<'_>, session: &Session) -> Result<Outcome, Error> {
         let vm = join(maker);
         let ran = rest.and_then(|rest| Ok((vm?.ready(load.plan)?, rest))).map_err(Error::from);
         let ran = ran.and_then(|(vm, rest)| {
-            verify(load, session, |range, see| {
-                vm.read_memory(range, see).map_err(io::Error::other)
-            })?;
+            if let Some((expected, hasher)) = load.expected.zip(hasher) {
+                let read = |range, see: &mut dyn FnMut(&[u8])| {
+                    vm.read_memory(range, see).map_err(io::Error::other)
+                };
+                let wanted = verify(expected, read, || join(hasher), session)?;
+                memory.write(expected.address(), &wanted)?;
+            }
             plugger.map_or(Ok(()), join)?;
             let (devices, keyboard) = devices(load, session).map_err(kvm::Error::Devices)?;
             let vm = vm.attach(devices)?.typed_at(keyboard);
@@ -368,20 +378,36 @@ fn load_tcg(load: &Load<'_>, session: &Session) -> Result<tcg::LoadedVm, Error> 
     }
     let vm = tcg::Vm::create(load.plan.machine())?;
     session.mark(Milestone::VmCreated);
-    let loaded = vm.load(load.plan, load.files)?;
+    let Some(expected) = load.expected else {
+        let loaded = vm.load(load.plan, load.files)?;
+        session.mark(Milestone::MemoryLoaded);
+        return Ok(loaded);
+    };
+    // QEMU takes its memory as it is, so purgatory's digest comes before.
+    let digest = hash(expected, load, session)?;
+    let plan = expected.plan(load.files).map_err(Box::new)?;
+    let loaded = vm.load(&plan, load.files)?;
     session.mark(Milestone::MemoryLoaded);
-    verify(load, session, |range, see| loaded.read_memory(range, see))?;
+    verify(expected, |range, see| loaded.read_memory(range, see), || Ok(digest), session)?;
     Ok(loaded)
 }
 
-/// Compares guest memory with the digest of what was to be placed.
+/// The digest of what is to be placed.
+fn hash(expected: &Expected, load: &Load<'_>, session: &Session) -> Result<Digest, Error> {
+    let digest = expected.compute(load.files).map_err(Box::new)?;
+    session.mark(Milestone::SourcesDigested);
+    Ok(digest)
+}
+
+/// Compares guest memory with the digest of what was to be placed, which `wanted` gives.
 fn verify(
-    load: &Load<'_>,
-    session: &Session,
+    expected: &Expected,
     read: impl FnMut(GuestRange, &mut dyn FnMut(&[u8])) -> io::Result<()>,
-) -> Result<(), Error> {
-    let Some((ranges, wanted)) = load.digest else { return Ok(()) };
-    let found = digest::of_memory(ranges, read).map_err(Error::ReadBack)?;
+    wanted: impl FnOnce() -> Result<Digest, Error>,
+    session: &Session,
+) -> Result<Digest, Error> {
+    let found = digest::of_memory(&expected.ranges(), read).map_err(Error::ReadBack)?;
+    let wanted = wanted()?;
     session.mark(Milestone::MemoryVerified);
-    if found == wanted { Ok(()) } else { Err(Error::Digest { found, wanted }) }
+    if found == wanted { Ok(wanted) } else { Err(Error::Digest { found, wanted }) }
 }

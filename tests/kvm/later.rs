@@ -106,7 +106,7 @@ fn run_from_file(guest: &Guest, change: impl FnOnce(&File)) -> (Result<End, Erro
     let (attached, sandbox) = (&Attached::default(), &Sandbox::none());
     let (plan, files) = (&plan, &files);
     let load =
-        Load { plan, files, huge_pages: false, digest: None, attached, sandbox, ahead: None };
+        Load { plan, files, huge_pages: false, expected: None, attached, sandbox, ahead: None };
     let ran = Engine { kind: Kind::Kvm, reason: "tested".into() }.run(&load, &session);
     (ran.map(|outcome| outcome.end), session.finish().timeline)
 }

@@ -42,8 +42,8 @@ impl Planned {
         let machine = job::machine(&options.job).expect("a machine");
         let machine = Kind::from(options.engine).equip(machine);
         let job = Job::open(&options.job, &mut |_| {}).expect("a job");
-        let planned = job.plan(&machine, options.job.digest, &mut |_| {}).expect("a plan");
-        let job::Planned { plan, digest, .. } = planned;
+        let planned = job.plan(&machine, options.job.digest).expect("a plan");
+        let (digest, plan) = (planned.digest(), planned.plan);
 
         let whole = serde_json::to_value(&plan).expect("JSON");
         for (name, value) in whole.as_object().expect("an object") {

@@ -105,6 +105,12 @@ impl LaidOut {
         &self.segments
     }
 
+    /// The guest address at which purgatory has the digest.
+    #[must_use]
+    pub fn digest_address(&self) -> u64 {
+        purgatory::digest_address(self.layout.purgatory)
+    }
+
     /// What a real kexec would not have done.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {

@@ -138,9 +138,9 @@ const PHASES: [(Milestone, Phase); 15] = [
     (Milestone::ImageParsed, Phase::Parse),
     (Milestone::KernelUnpacked, Phase::Unpack),
     (Milestone::EngineChosen, Phase::Engine),
-    (Milestone::SourcesDigested, Phase::Digest),
     (Milestone::Planned, Phase::Plan),
     (Milestone::VmCreated, Phase::Vm),
+    (Milestone::SourcesDigested, Phase::Digest),
     (Milestone::MemoryLoaded, Phase::Load),
     (Milestone::MemoryVerified, Phase::Verify),
     (Milestone::FirstEntry, Phase::Entry),
@@ -172,8 +172,9 @@ impl Told {
         let main = self.main_at.saturating_sub(started);
         let mut trial = Trial::new(Unit::Nanoseconds, proof);
         for (milestone, phase) in PHASES {
-            // KVM's VM is made while memory is filled.
-            let beside = engine == Kind::Kvm && matches!(phase, Phase::Vm | Phase::Load);
+            // KVM's VM is made while memory is filled, and what fills it hashed.
+            let beside =
+                engine == Kind::Kvm && matches!(phase, Phase::Vm | Phase::Digest | Phase::Load);
             let at = self.times.get(&milestone).map(|since_main| main.saturating_add(*since_main));
             trial = match at {
                 Some(at) if beside => trial.reached_since(Phase::Plan, phase, at),

@@ -151,7 +151,7 @@ fn images(options: &BenchOptions) -> Result<(Vec<Booted>, Files), Error> {
         let job_options = JobOptions { image: path.clone(), ..options.job.clone() };
         let machine = job::machine(&job_options)?;
         let job = Job::open(&job_options, &mut |_| {})?;
-        job.plan(&machine, false, &mut |_| {})?;
+        job.plan(&machine, false)?;
         super::tell(&job);
         let image = Image {
             len: job.files.uki().len,

@@ -61,8 +61,8 @@ pub(super) fn run(
         Kind::Tcg => EngineOption::Tcg,
     })?;
     timeline.note(Milestone::EngineChosen);
-    let note = &mut |milestone| timeline.note(milestone);
-    let planned = job.plan(&engine.kind.equip(machine), job_options.digest, note)?;
+    let planned = job.plan_to_load(&engine.kind.equip(machine), job_options.digest)?;
+    timeline.note(Milestone::Planned);
     warn(&planned);
     if options.trial_direct
         && let Some(why) = planned.not_direct

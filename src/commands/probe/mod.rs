@@ -128,7 +128,7 @@ fn read(options: &ProbeOptions, path: &Path) -> Result<u8, Error> {
     let json = options.json.as_deref().map(|path| JsonFile::prepare(path, &job.files));
     let json = json.transpose()?;
     tell(&job);
-    let sealed = job.plan(&machine, options.job.digest, &mut |_| {})?;
+    let sealed = job.plan(&machine, options.job.digest)?;
     let planned = planned(&sealed.plan, &job.files)?;
     let comparison = compare(found, Some((rows(&planned), kind)));
     show(options, json, None, Some(&Handoff::new(&job, &sealed)), &comparison)

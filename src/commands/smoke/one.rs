@@ -136,8 +136,8 @@ impl One {
             say(&format!("engine {} ({})", engine.kind, engine.reason));
         }
         crate::commands::tell(&job);
-        let note = &mut |milestone| timeline.note(milestone);
-        let planned = job.plan(&engine.kind.equip(machine), options.digest, note)?;
+        let planned = job.plan_to_load(&engine.kind.equip(machine), options.digest)?;
+        timeline.note(Milestone::Planned);
         warn(&planned);
         let load = job.load(&planned, &self.sandbox);
 

@@ -111,6 +111,14 @@ impl GuestMemory {
         Ok(())
     }
 
+    /// Writes `bytes` at guest address `at`.
+    pub fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Error> {
+        if let Some(range) = GuestRange::new(at, bytes.len() as u64) {
+            self.slice(range)?.copy_from(bytes);
+        }
+        Ok(())
+    }
+
     /// Withholds `range`, whole huge pages that nobody has touched, if the host can
     /// do that. Once only.
     pub(super) fn withhold(&self, range: GuestRange) -> Option<Withheld<'_>> {

@@ -50,6 +50,11 @@ pub(in super::super) fn stack_pointer(at: GuestRange) -> u64 {
     at.start().saturating_add(STACK_END)
 }
 
+/// Where a purgatory at `at` has its digest.
+pub(in super::super) fn digest_address(at: GuestRange) -> u64 {
+    at.start().saturating_add(SHA_DIGEST)
+}
+
 /// The segment's bytes, placed at `at`: the GDT, and `digest` over `regions`.
 pub(in super::super) fn contents(
     at: GuestRange,

@@ -378,6 +378,8 @@ fn a_digest_and_its_regions_lie_where_purgatory_has_them() {
         assert_eq!(purgatory[at + 8..at + 16], region.len().to_le_bytes());
     }
     assert_eq!(purgatory[0x31e0..0x3200], [0xd1; 32]);
+    let start = plan.placement("purgatory").unwrap().range.start();
+    assert_eq!(kexec.digest_address(), start + 0x31e0);
 
     let plan = kexec.plan(None).unwrap();
     let purgatory = bytes_of(plan.placement("purgatory").unwrap());

@@ -113,7 +113,7 @@ fn first(mut job: Job, archive: Vec<u8>) -> Job {
 fn go(job: &Job, subject: &Subject, way: Way<'_>, initrd: Option<usize>) -> Result<Told, Error> {
     let console = |source| Error::Host { what: "can't set up the console", source };
     let machine = way.engine.equip(machine(subject)?);
-    let planned = job.plan(&machine, false, &mut |_| {})?;
+    let planned = job.plan(&machine, false)?;
     let guest = Guest::load(way.engine, &planned, job).map_err(Error::Engine)?;
     let look = initrd.filter(|_| way.is_check).map(|len| (guest.reader(), len as u64));
     let recorder = Arc::new(Recorder::new(way.until, look));
