@@ -320,4 +320,11 @@ mod tests {
     fn a_name_that_is_not_ascii_is_escaped() {
         assert_eq!(RawName(*b".\xffa\x1b[1m\0").to_string(), r".\xffa\x1b[1m");
     }
+
+    #[test]
+    fn a_name_is_the_one_that_it_is_known_as() {
+        assert!(RawName(*b".linux\0x").is(Name::Linux));
+        assert!(!RawName(*b".linux\0x").is(Name::Initrd));
+        assert!(!RawName(*b".text\0\0\0").is(Name::Linux));
+    }
 }

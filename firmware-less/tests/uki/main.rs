@@ -6,6 +6,8 @@ mod accepted;
 #[cfg(test)]
 mod addons;
 #[cfg(test)]
+mod described;
+#[cfg(test)]
 mod extra;
 #[cfg(test)]
 mod handed;
