@@ -376,4 +376,10 @@ mod tests {
         assert_eq!(other.leaf_size(), LeafSize::Gib1);
         assert!(other.five_level() && other.has_power_button() && other.rtc());
     }
+
+    #[test]
+    fn what_is_not_ram_lies_where_the_hypervisor_and_the_processor_want_it() {
+        assert_eq!(KVM_TSS, GuestRange::constant(0xfffb_c000, 0x4000));
+        assert_eq!(MEMORY_MAX, 0x3fff_8000_0000);
+    }
 }

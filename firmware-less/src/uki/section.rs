@@ -307,6 +307,7 @@ mod tests {
         let name = RawName(*b".linux\0x");
         assert_eq!(name.known(), Some(Name::Linux));
         assert!(!name.is_padded_with_nuls());
+        assert_eq!(RawName(*b".dtb\0xyz").known(), Some(Name::Dtb));
     }
 
     #[test]

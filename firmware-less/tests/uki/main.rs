@@ -18,6 +18,8 @@ mod inspection;
 #[cfg(test)]
 mod kernel;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod pcr11;
 #[cfg(test)]
 mod pcrsig;

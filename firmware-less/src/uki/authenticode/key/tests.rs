@@ -68,3 +68,36 @@ fn a_certificate_s_algorithm_has_the_parameters_of_its_kind() {
         assert_eq!(of(Some(AnyRef::new(der::Tag::Integer, &[1]).unwrap())), None);
     }
 }
+
+#[test]
+fn an_rsa_key_is_one_by_its_name_and_its_length() {
+    let of = |algorithm: ObjectIdentifier, parameters: &[u8], modulus: &[u8]| {
+        let key = tlv(0x30, &[tlv(2, &[modulus.to_vec()]), tlv(2, &[vec![1, 0, 1]])]);
+        let algorithm = tlv(0x30, &[oid(algorithm.as_bytes()), parameters.to_vec()]);
+        let info = tlv(0x30, &[algorithm, tlv(3, &[vec![0], key])]);
+        PublicKey::from_info(&SubjectPublicKeyInfoRef::from_der(&info).unwrap()).map(|_| ())
+    };
+    let modulus = |len: usize, first: u8| [&[first][..], &vec![0xff; len - 1]].concat();
+    let positive = |len: usize| [&[0][..], &vec![0xff; len]].concat();
+    assert_eq!(of(RSA, &[], &positive(256)), Ok(()));
+    assert_eq!(of(RSA, &[5, 0], &positive(1024)), Ok(()));
+    assert_eq!(of(RSA, &[], &modulus(256, 0x7f)), Err(KeyError::RsaBits { bits: 2047 }));
+    assert_eq!(of(RSA, &[], &modulus(1025, 1)), Err(KeyError::RsaBits { bits: 8193 }));
+    assert_eq!(of(RSA, &[2, 1, 1], &positive(256)), Err(KeyError::Kind));
+    assert_eq!(of(SHA256, &[], &positive(256)), Err(KeyError::Kind));
+}
+
+#[test]
+fn a_hash_is_known_by_its_name_and_has_no_parameters() {
+    let of = |oid, parameters| hash(&AlgorithmIdentifierRef { oid, parameters });
+    let integer = AnyRef::new(der::Tag::Integer, &[1]).unwrap();
+    let empty = AnyRef::new(der::Tag::OctetString, &[]).unwrap();
+    for (oid, expected) in
+        [(SHA1, Hash::Sha1), (SHA256, Hash::Sha256), (SHA384, Hash::Sha384), (SHA512, Hash::Sha512)]
+    {
+        assert_eq!(of(oid, None), Some(expected));
+        assert_eq!(of(oid, Some(AnyRef::NULL)), Some(expected));
+        assert_eq!((of(oid, Some(integer)), of(oid, Some(empty))), (None, None));
+    }
+    assert_eq!(of(RSA, None), None);
+}
