@@ -171,7 +171,8 @@ fn zstd(packed: &[u8], limit: u64) -> Result<Member, Error> {
         if more == 0 {
             return Ok(Member { bytes, packed_len: input.pos() });
         }
-        if input.pos() == packed.len() && !is_full {
+        // Where it left room, it has given all that there was (zstd.h, ZSTD_decompressStream).
+        if !is_full {
             return Err(damaged(Format::Zstd)(io::ErrorKind::UnexpectedEof.into()));
         }
     }
