@@ -199,3 +199,40 @@ impl fmt::Display for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::uki::handed::Input;
+
+    fn refusal(cause: impl Into<Cause>) -> Refusal {
+        Refusal { reading: Reading::Stub, cause: cause.into() }
+    }
+
+    #[test]
+    fn a_file_that_can_t_be_read_is_not_refused() {
+        let error = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let in_section = handed::Error::Read { section: Name::Cmdline, source: error() };
+        assert!(refusal(uki::Error::Read(error())).is_io());
+        assert!(refusal(in_section).is_io());
+        assert!(refusal(kernel::Error::Read(error())).is_io());
+        assert!(!refusal(uki::Error::EmptyLinux).is_io());
+    }
+
+    #[test]
+    fn only_what_a_reading_has_no_place_for_is_asked_for_in_vain() {
+        let no_place = handed::Error::NoPlace { input: Input::Profile, rule: IN_THE_FILE };
+        assert!(refusal(no_place).is_usage());
+        assert!(!refusal(handed::Error::InitrdTooLong).is_usage());
+        assert!(!refusal(uki::Error::EmptyLinux).is_usage());
+    }
+
+    #[test]
+    fn what_no_rule_of_a_row_refuses_is_no_uki_by_any() {
+        assert!(refusal(uki::Error::NotPe32Plus { found: 0x10b }).is_by_all());
+        assert!(!refusal(uki::Error::EmptyLinux).is_by_all());
+        assert!(!refusal(handed::Error::InitrdTooLong).is_by_all());
+    }
+}

@@ -361,4 +361,25 @@ mod tests {
     fn power_off_is_the_byte_linux_writes() {
         assert_eq!(SLEEP_CONTROL_S5, 0x34);
     }
+
+    #[test]
+    fn a_machine_is_what_it_was_made() {
+        let plain = Machine::new(GIB, 3).unwrap();
+        assert_eq!((plain.memory(), plain.cpus(), plain.board()), (GIB, 3, Board::Bare));
+        assert!(!plain.five_level() && !plain.has_power_button() && !plain.rtc());
+        let other = plain
+            .with_leaf_size(LeafSize::Gib1)
+            .with_five_level(true)
+            .with_board(Board::Q35)
+            .with_power_button(true);
+        assert_eq!((other.memory(), other.cpus(), other.board()), (GIB, 3, Board::Q35));
+        assert_eq!(other.leaf_size(), LeafSize::Gib1);
+        assert!(other.five_level() && other.has_power_button() && other.rtc());
+    }
+
+    #[test]
+    fn what_is_not_ram_lies_where_the_hypervisor_and_the_processor_want_it() {
+        assert_eq!(KVM_TSS, GuestRange::constant(0xfffb_c000, 0x4000));
+        assert_eq!(MEMORY_MAX, 0x3fff_8000_0000);
+    }
 }

@@ -98,4 +98,9 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
     }
+
+    #[test]
+    fn what_ecam_leaves_of_the_hole_is_for_bars() {
+        assert_eq!(WINDOW, GuestRange::constant(0xc000_0000, 0x3ec0_0000));
+    }
 }

@@ -114,4 +114,29 @@ mod tests {
         assert_eq!(fetch_prefix(source, 2).unwrap(), [1, 2]);
         assert_eq!(fetch_prefix(source, 50).unwrap(), [1, 2, 3]);
     }
+
+    #[test]
+    fn bytes_are_at_hand_in_memory_and_nowhere_else() {
+        struct Elsewhere(u64);
+        impl ReadAt for Elsewhere {
+            fn read_exact_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+                Ok(())
+            }
+            fn len(&self) -> u64 {
+                self.0
+            }
+        }
+        let source = [1, 2, 3].as_slice();
+        assert_eq!(source.at_hand(1, 2), Some([2, 3].as_slice()));
+        assert_eq!((source.at_hand(2, 2), source.at_hand(u64::MAX, 1)), (None, None));
+        assert_eq!(Elsewhere(3).at_hand(1, 2), None);
+        assert!(ReadAt::is_empty(&Elsewhere(0)) && !ReadAt::is_empty(&Elsewhere(1)));
+    }
+
+    #[test]
+    fn a_reference_reads_what_it_refers_to() {
+        let mut buf = [0; 2];
+        <&Vec<u8> as ReadAt>::read_exact_at(&&vec![1, 2, 3], 1, &mut buf).unwrap();
+        assert_eq!((buf, <&Vec<u8> as ReadAt>::len(&&vec![1, 2, 3])), ([2, 3], 3));
+    }
 }

@@ -26,3 +26,16 @@ pub(crate) fn placement(machine: &Machine) -> Option<Placement> {
         Board::Q35 => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_that_resets_is_at_the_vector_unless_a_rom_is_there() {
+        let on = |board| placement(&Machine::new(32 << 20, 1).unwrap().with_board(board));
+        let code = b"\xba\xf9\x0c\xb0\x06\xee\xf4\xeb\xfd".to_vec();
+        let there = Placement::of_bytes("reset vector", layout::RESET_VECTOR, code);
+        assert_eq!((on(Board::Bare), on(Board::Q35)), (Some(there), None));
+    }
+}

@@ -219,6 +219,8 @@ mod tests {
         };
         assert_eq!(boot_arch(&machine()) & 1 << 5, 1 << 5);
         assert_eq!(boot_arch(&machine().with_board(Board::Q35)) & 1 << 5, 0);
+        // Beside that, no VGA.
+        assert_eq!(boot_arch(&machine().with_board(Board::Q35)), 1 << 2);
     }
 
     #[test]
@@ -259,5 +261,28 @@ mod tests {
         let machine = machine.with_devices(vec![Kind::Disk; DEVICES_MAX]).unwrap();
         let placement = tables(&machine, layout::ACPI);
         assert!(layout::ACPI.contains(placement.range), "{}", placement.range);
+    }
+
+    #[test]
+    fn each_device_is_described_with_its_ports_and_its_interrupt() {
+        let dsdt = |board| {
+            let all = pieces(&machine().with_board(board));
+            all.into_iter().find(|(_, t)| t.starts_with(b"DSDT")).unwrap().1
+        };
+        let has = |table: &[u8], part: &[u8]| table.windows(part.len()).any(|at| at == part);
+        // Ports by an I/O descriptor, interrupts by an extended one: ACPI 6.5, 6.4.2.5 and
+        // 6.4.3.6.
+        let serial = b"COM1\x08_HID\x0c\x41\xd0\x05\x01\x08_UID\x00\x08_STA\x0a\x0f\
+            \x08_CRS\x11\x16\x0a\x13\x47\x01\xf8\x03\xf8\x03\x01\x08\
+            \x89\x06\x00\x03\x01\x04\x00\x00\x00\x79\x00";
+        let pvpanic = b"PEVT\x08_HID\x0dQEMU0001\0\x08_STA\x0a\x0f\
+            \x08_CRS\x11\x0d\x0a\x0a\x47\x01\x05\x05\x05\x05\x01\x01\x79\x00";
+        let rtc = b"RTC_\x08_HID\x0c\x41\xd0\x0b\x00\x08_STA\x0a\x0f\
+            \x08_CRS\x11\x16\x0a\x13\x47\x01\x70\x00\x70\x00\x01\x02\
+            \x89\x06\x00\x03\x01\x08\x00\x00\x00\x79\x00";
+        let (bare, q35) = (dsdt(Board::Bare), dsdt(Board::Q35));
+        assert!(has(&bare, serial) && has(&bare, pvpanic), "{bare:x?}");
+        assert!(has(&q35, serial) && has(&q35, pvpanic) && has(&q35, rtc), "{q35:x?}");
+        assert!(!has(&bare, b"RTC_"), "{bare:x?}");
     }
 }

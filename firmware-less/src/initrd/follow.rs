@@ -130,6 +130,8 @@ pub(super) fn congruent(free: u64, at: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::testing::cpio::{archive, record};
 
@@ -194,5 +196,23 @@ mod tests {
             }
         }
         assert_eq!(congruent(u64::MAX, 1), None);
+    }
+
+    #[test]
+    fn a_record_with_a_short_name_takes_one_read() {
+        struct Counted(Vec<u8>, Cell<u32>);
+        impl ReadAt for Counted {
+            fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+                self.1.set(self.1.get() + 1);
+                self.0.read_exact_at(offset, buf)
+            }
+            fn len(&self) -> u64 {
+                self.0.len() as u64
+            }
+        }
+        let short = Counted(archive(&[("a/name/of/some/length", b"x"), ("b", b"")]), Cell::new(0));
+        assert_eq!(follow(&short, 0, Before::Archive).unwrap(), Next::End);
+        // And one for the byte that the archive begins with.
+        assert_eq!(short.1.get(), 3 + 1);
     }
 }

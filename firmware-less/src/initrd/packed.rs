@@ -123,7 +123,7 @@ fn read_all(reader: impl Read, format: Format, limit: u64) -> Result<Vec<u8>, Er
 /// lib/decompress_inflate.c, which knows of all that may be in a header the name only,
 /// and does not look at the check sum. RFC 1952, 2.3.1.
 fn gzip(packed: &[u8], limit: u64) -> Result<Member, Error> {
-    const TEXT: u8 = 1 << 0;
+    const TEXT: u8 = 1;
     const NAME: u8 = 1 << 3;
     let flags = packed.get(3).copied().unwrap_or_default();
     if flags & !(TEXT | NAME) != 0 {
@@ -171,7 +171,8 @@ fn zstd(packed: &[u8], limit: u64) -> Result<Member, Error> {
         if more == 0 {
             return Ok(Member { bytes, packed_len: input.pos() });
         }
-        if input.pos() == packed.len() && !is_full {
+        // Where it left room, it has given all that there was (zstd.h, ZSTD_decompressStream).
+        if !is_full {
             return Err(damaged(Format::Zstd)(io::ErrorKind::UnexpectedEof.into()));
         }
     }

@@ -45,3 +45,17 @@ impl Record {
         align_up(content.checked_add(self.file_size)?, ALIGN)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_of_one_of_two_formats() {
+        let header = |magic: &str| format!("{magic}{}", "0".repeat(104)).into_bytes();
+        let empty = Record { mode: 0, file_size: 0, name_size: 0 };
+        assert_eq!(Record::parse(&header("070701")), Some(empty));
+        assert_eq!(Record::parse(&header("070702")), Some(empty));
+        assert_eq!(Record::parse(&header("070707")), None);
+    }
+}

@@ -224,6 +224,8 @@ mod tests {
             (b"\x04\x22\x4d\x18", "lz4 (frames)", false),
             (b"BZh9", "bzip2", true),
             (b"\x5d\0\0\x80\0", "lzma", true),
+            (b"070701", "cpio newc", true),
+            (b"070702", "cpio newc (crc)", true),
             (b"070707", "cpio of another kind", false),
             (b"hsqs\xff\xfe", "of an unknown format", false),
         ] {
@@ -258,5 +260,12 @@ mod tests {
         assert_eq!(found(&initrd)[0].0, "of an unknown format");
         assert_eq!(found(&[0; 1000]), []);
         assert_eq!(found(&[]), []);
+    }
+
+    #[test]
+    fn nuls_are_followed_so_far_and_no_further() {
+        let behind = |nuls: usize| [&vec![0; nuls][..], b"\x1f\x8b\x08"].concat();
+        assert_eq!(found(&behind(65_535))[0].1, 65_535);
+        assert_eq!(found(&behind(65_536)), []);
     }
 }

@@ -34,9 +34,9 @@ pub(super) const BOOT_FLAG: u16 = 0xaa55;
 /// The first protocol version with `xloadflags`.
 pub(super) const VERSION_MIN: u16 = 0x020c;
 /// `loadflags`: the protected-mode code is loaded at 1 MiB, not at 64 KiB.
-pub(super) const LOADED_HIGH: u8 = 1 << 0;
+pub(super) const LOADED_HIGH: u8 = 1;
 /// `xloadflags`: there is a 64-bit entry point.
-pub(super) const XLF_KERNEL_64: u16 = 1 << 0;
+pub(super) const XLF_KERNEL_64: u16 = 1;
 /// `xloadflags`: everything may lie above 4 GiB.
 pub(super) const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
 /// `xloadflags`: may be entered with five-level paging.

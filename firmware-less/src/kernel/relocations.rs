@@ -300,4 +300,25 @@ mod tests {
             assert!(matches!(refused, Err(Error::Outside { .. })), "{wide:#x} {narrow:#x}");
         }
     }
+
+    #[test]
+    fn one_place_outside_the_kernel_is_noticed_wherever_it_stands() {
+        for outside in 0..9 {
+            let mut narrow: Vec<u32> = (0..9).map(|number| at(number * 4)).collect();
+            narrow[outside] = at(0x100);
+            let table = table(&[&[], &narrow]);
+            assert_eq!(
+                relocate(&mut [0; 40], &table, 0x20_0000),
+                Err(Error::Outside { address: 0xffff_ffff_8100_0100 }),
+                "{outside}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_table_of_another_form_is_said_to_be_that_whatever_it_names() {
+        let other = table(&[&[at(0)], &[at(0x100)], &[], &[]]);
+        let refused = relocate(&mut [0; 16], &other, 0x20_0000);
+        assert_eq!(refused, Err(Error::Lists { len: other.len(), lists: 4 }));
+    }
 }

@@ -310,6 +310,8 @@ mod tests {
         assert_eq!([0x10_1000, 0x10_2000].map(name), [Some("initrd"), None]);
         assert_eq!(plan.placement("initrd").map(|found| found.range.start()), Some(0x10_1000));
         assert_eq!(plan.placement("purgatory"), None);
+        let names: Vec<_> = plan.placements().iter().map(|placement| placement.name).collect();
+        assert_eq!(names, ["kernel", "initrd"]);
         assert_eq!(plan.machine().memory(), 32 << 20);
         assert_eq!(plan.memory_map(), &MemoryMap::of(plan.machine()));
     }

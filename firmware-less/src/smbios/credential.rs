@@ -247,4 +247,10 @@ mod tests {
         let credential = Credential::new("a", b"secret".to_vec()).unwrap();
         assert_eq!(format!("{credential:?}"), "Credential { id: \"a\", .. }");
     }
+
+    #[test]
+    fn a_credential_has_its_name_and_no_more_bytes_than_systemd_takes() {
+        assert_eq!(Credential::new("a.b", Vec::new()).unwrap().id(), "a.b");
+        assert_eq!(Credential::len_max(), 0x10_0000);
+    }
 }

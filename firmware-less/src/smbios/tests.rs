@@ -68,6 +68,7 @@ fn the_structures_are_firmware_system_strings_and_an_end() {
     let (_, _, firmware, names) = &found[0];
     assert_eq!(firmware.len(), 0x18 - 4);
     assert_eq!(firmware[0x13 - 4] & 1 << 4, 1 << 4, "it is a virtual machine");
+    assert_eq!(firmware[0x0a - 4..0x12 - 4], [8, 0, 0, 0, 0, 0, 0, 0], "and no more is told");
     assert_eq!(names[..], ["ukivm", "none", "01/01/2026"]);
     let (_, _, system, names) = &found[1];
     assert_eq!(system.len(), 0x1b - 4);

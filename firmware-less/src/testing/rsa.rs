@@ -2,7 +2,7 @@
 
 use ring::{
     rand::SystemRandom,
-    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
+    signature::{RSA_PKCS1_SHA256, RsaEncoding, RsaKeyPair},
 };
 
 use super::signing::tlv;
@@ -63,9 +63,14 @@ pub fn public_key_info() -> Vec<u8> {
 /// The signature over `message`: PKCS#1 v1.5, SHA-256.
 #[must_use]
 pub fn sign(message: &[u8]) -> Vec<u8> {
+    signed_by(&RSA_PKCS1_SHA256, message)
+}
+
+/// The signature over `message`, in that encoding.
+#[must_use]
+pub fn signed_by(encoding: &'static dyn RsaEncoding, message: &[u8]) -> Vec<u8> {
     let key = key();
     let mut signature = vec![0; key.public().modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-        .expect("a signature");
+    key.sign(encoding, &SystemRandom::new(), message, &mut signature).expect("a signature");
     signature
 }

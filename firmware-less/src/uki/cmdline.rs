@@ -93,4 +93,9 @@ mod tests {
         append(&mut cmdline, b"b  c");
         assert_eq!(cmdline, b"a b  c");
     }
+
+    #[test]
+    fn for_people_invalid_utf8_is_replaced() {
+        assert_eq!(mangle_lossily(b" a\tb\xff\n\0c"), "a b\u{fffd}");
+    }
 }

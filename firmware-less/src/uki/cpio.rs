@@ -174,4 +174,10 @@ mod tests {
         assert_eq!(records.len(), 5);
         assert_eq!(archive.len() % 4, 0);
     }
+
+    #[test]
+    fn a_file_that_says_that_it_is_one_is_one() {
+        let file = |mode| RootFile { name: "a", mode, content: b"" };
+        assert_eq!(initrd(&[file(0o100_644)]), initrd(&[file(0o644)]));
+    }
 }

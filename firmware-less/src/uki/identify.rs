@@ -192,3 +192,28 @@ impl fmt::Debug for Machine {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_called_what_systemd_calls_it() {
+        let shown = [0x14c, 0xaa64, 0x1c0, 0x1c4, 0x5064, 0x6264, 0x200, 0xebc, 0x8664]
+            .map(|number| Machine(number).to_string());
+        assert_eq!(
+            shown,
+            [
+                "ia32 (0x014c)",
+                "aarch64 (0xaa64)",
+                "arm (0x01c0)",
+                "arm (0x01c4)",
+                "riscv64 (0x5064)",
+                "loongarch64 (0x6264)",
+                "ia64 (0x0200)",
+                "EFI byte code (0x0ebc)",
+                "machine 0x8664",
+            ]
+        );
+    }
+}

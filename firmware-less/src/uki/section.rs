@@ -307,6 +307,7 @@ mod tests {
         let name = RawName(*b".linux\0x");
         assert_eq!(name.known(), Some(Name::Linux));
         assert!(!name.is_padded_with_nuls());
+        assert_eq!(RawName(*b".dtb\0xyz").known(), Some(Name::Dtb));
     }
 
     #[test]
@@ -319,5 +320,12 @@ mod tests {
     #[test]
     fn a_name_that_is_not_ascii_is_escaped() {
         assert_eq!(RawName(*b".\xffa\x1b[1m\0").to_string(), r".\xffa\x1b[1m");
+    }
+
+    #[test]
+    fn a_name_is_the_one_that_it_is_known_as() {
+        assert!(RawName(*b".linux\0x").is(Name::Linux));
+        assert!(!RawName(*b".linux\0x").is(Name::Initrd));
+        assert!(!RawName(*b".text\0\0\0").is(Name::Linux));
     }
 }

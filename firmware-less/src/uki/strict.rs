@@ -28,7 +28,7 @@ pub(super) fn check(headers: &Headers, rules: &Rules) -> Result<(), Error> {
         check_table_in_headers(headers)?;
     }
     if wanted(Check::SectionsPastHeaders) && extremes.pointer < headers.size_of_headers {
-        check_sections_past_headers(headers)?;
+        refuse_sections_within_headers(headers)?;
     }
     let all_inside = extremes.are_inside(headers);
     for section in headers.sections.iter().filter(|section| !all_inside || section.name.is_some()) {
@@ -98,17 +98,17 @@ fn check_table_in_headers(headers: &Headers) -> Result<(), Error> {
 }
 
 /// The Authenticode digest takes for content what begins within the headers, so
-/// that it is counted twice.
-fn check_sections_past_headers(headers: &Headers) -> Result<(), Error> {
+/// that it is counted twice. Only called where something does: says what.
+fn refuse_sections_within_headers(headers: &Headers) -> Result<(), Error> {
     let size_of_headers = headers.size_of_headers;
     let in_file = headers.sections.iter().filter(|section| section.size_of_raw_data != 0);
     match in_file.min_by_key(|section| section.pointer_to_raw_data) {
-        Some(first) if first.pointer_to_raw_data < size_of_headers => Err(Error::WithinHeaders {
+        Some(first) => Err(Error::WithinHeaders {
             section: first.raw_name,
             pointer: first.pointer_to_raw_data,
             size_of_headers,
         }),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

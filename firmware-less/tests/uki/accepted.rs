@@ -166,3 +166,16 @@ fn as_many_sections_as_can_be_counted() {
     assert_eq!(uki.profile_count(), 65534);
     assert!(uki.profile(65533).unwrap().linux().is_ok());
 }
+
+#[test]
+fn an_empty_section_within_another_one() {
+    let image = uki()
+        .section(".linux", [b'a'; 0x600])
+        .section(".osrel", "")
+        .but(|section| {
+            section.pointer_to_raw_data = 0x400;
+            section.virtual_address = 0x1100;
+        })
+        .section(".cmdline", "quiet");
+    assert!(Uki::read(&image.build()).is_ok());
+}

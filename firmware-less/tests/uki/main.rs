@@ -6,6 +6,8 @@ mod accepted;
 #[cfg(test)]
 mod addons;
 #[cfg(test)]
+mod described;
+#[cfg(test)]
 mod extra;
 #[cfg(test)]
 mod handed;
@@ -15,6 +17,8 @@ mod hostile;
 mod inspection;
 #[cfg(test)]
 mod kernel;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod pcr11;
 #[cfg(test)]

@@ -149,3 +149,9 @@ fn an_id_that_two_profiles_have_is_refused() {
         Err("profiles 1 and 3 both have the ID \"other\": name one by its number".to_owned())
     );
 }
+
+#[test]
+fn a_profile_knows_its_number() {
+    let uki = Uki::read(&three_profiles().build()).unwrap();
+    assert_eq!([0, 1, 2].map(|number| uki.profile(number).unwrap().number()), [0, 1, 2]);
+}

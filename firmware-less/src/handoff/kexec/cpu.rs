@@ -106,4 +106,15 @@ mod tests {
         assert_eq!(CODE.descriptor(), CODE_DESCRIPTOR);
         assert_eq!(DATA.descriptor(), DATA_DESCRIPTOR);
     }
+
+    #[test]
+    fn selectors_are_those_that_linux_has_and_there_is_no_local_table() {
+        assert_eq!(
+            [CODE, DATA, TASK, LOCAL_TABLE].map(|segment| segment.selector),
+            [0x10, 0x18, 0x40, 0]
+        );
+        assert_eq!(TASK.descriptor(), 0x0000_8b00_0000_0067);
+        let Segment { limit, kind, usable, code_or_data, .. } = LOCAL_TABLE;
+        assert_eq!((limit, kind, usable, code_or_data), (0, 2, false, false));
+    }
 }

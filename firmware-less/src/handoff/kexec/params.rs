@@ -177,4 +177,11 @@ mod tests {
             assert_eq!(kib(&[without]), None, "{without:x?}");
         }
     }
+
+    #[test]
+    fn the_seed_s_node_has_its_header_and_the_seed() {
+        let offsets = Offsets::of(0).unwrap();
+        assert_eq!(offsets.end - offsets.seed_node, 16 + 32);
+        assert_eq!(offsets.cmdline, 0x1000);
+    }
 }

@@ -95,3 +95,24 @@ fn what_follows_lz4_is_a_block_to_the_kernel() {
     assert!(lz4(b"070701", true).is_err());
     assert_eq!(lz4(&packed, true).unwrap(), 2 * packed.len(), "frames may follow each other");
 }
+
+#[test]
+fn what_a_decompressor_still_holds_when_its_input_ends_is_unpacked() {
+    // Blocks of 128 KiB, but for the first and the last, so that the last one begins where
+    // there is room for a few bytes, and ends where there is none.
+    const FIRST: usize = (128 << 10) - 10;
+    let content: Vec<u8> = (0..STEP + 5).map(|at| (at / 1021).to_le_bytes()[0]).collect();
+    let mut compressor = zstd_safe::CCtx::create();
+    let mut packed = Vec::with_capacity(STEP);
+    let mut output = zstd_safe::OutBuffer::around(&mut packed);
+    for (part, end) in [
+        (&content[..FIRST], zstd_safe::zstd_sys::ZSTD_EndDirective::ZSTD_e_flush),
+        (&content[FIRST..], zstd_safe::zstd_sys::ZSTD_EndDirective::ZSTD_e_end),
+    ] {
+        let mut input = zstd_safe::InBuffer::around(part);
+        assert_eq!(compressor.compress_stream2(&mut output, &mut input, end), Ok(0));
+    }
+    let (bytes, len) = unpacked(Format::Zstd, &packed, LIMIT).unwrap();
+    assert!(bytes == content, "{} bytes", bytes.len());
+    assert_eq!(len, packed.len());
+}

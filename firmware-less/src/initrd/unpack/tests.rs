@@ -158,3 +158,12 @@ fn a_look_tells_what_there_is_to_unpack() {
     assert_eq!(look(b"\x1f"), Look::Other);
     assert_eq!(look(b""), Look::Archives);
 }
+
+#[test]
+fn what_its_decompressor_says_is_why_something_is_left_to_the_kernel() {
+    let source = || io::Error::other("said so");
+    let damaged = Error::Damaged { format: Format::Xz, source: source() };
+    let cause = |why| std::error::Error::source(&Rest { at: 4, why }).map(ToString::to_string);
+    assert_eq!(cause(Why::Packed(damaged)), Some("said so".into()));
+    assert_eq!(cause(Why::Unknown), None);
+}

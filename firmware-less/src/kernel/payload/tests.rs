@@ -155,3 +155,42 @@ fn damaged_payloads_are_survived() {
     }
     assert!(refused > 1000, "{refused}");
 }
+
+#[test]
+fn a_small_kernel_comes_out_again_too() {
+    for (compression, payload) in payloads(b"a small kernel") {
+        let limit = b"a small kernel".len() as u64;
+        let read = Payload::read(&payload, limit).unwrap();
+        assert_eq!(read.unpack(1).unwrap(), b"a small kernel", "{compression}");
+        assert!(Payload::read(&payload, limit - 1).is_err(), "{compression}");
+    }
+}
+
+#[test]
+fn what_has_no_check_of_its_own_unpacks_to_less_or_more_than_it_says() {
+    let bytes = [b'k'; 10_000];
+    for (compression, payload) in payloads(&bytes) {
+        let unpacked = |size: u32| {
+            let packed = &payload[..payload.len() - SIZE_LEN];
+            let payload = with_size(packed.to_vec(), size as usize);
+            Payload::read(&payload, LIMIT).unwrap().unpack(1).unwrap_err()
+        };
+        if matches!(compression, Compression::Bzip2 | Compression::Xz) {
+            assert!(matches!(unpacked(10_001), Error::Less { size: 10_001 }), "{compression}");
+            assert!(matches!(unpacked(9_999), Error::More { size: 9_999 }), "{compression}");
+        }
+    }
+}
+
+#[test]
+fn there_are_as_many_blocks_of_lz4_as_there_is_room_for() {
+    let one = lz4(b"a small kernel");
+    let unpacked = |packed: &[u8], size| {
+        let payload = with_size(packed.to_vec(), size);
+        Payload::read(&payload, LIMIT).unwrap().unpack(1).unwrap_err()
+    };
+    let full = lz4(&vec![0; LZ4_BLOCK]);
+    assert!(matches!(unpacked(&full, LZ4_BLOCK + 1), Error::Less { .. }));
+    assert!(matches!(unpacked(&[&one[..], &one].concat(), 14), Error::More { .. }));
+    assert!(matches!(unpacked(&one[..one.len() - 1], 14), Error::Damaged { .. }));
+}

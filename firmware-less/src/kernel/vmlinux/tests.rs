@@ -96,3 +96,32 @@ fn assert_is_sound(file: &[u8]) {
     assert!(vmlinux.entry_offset() < vmlinux.range().len());
     assert!(vmlinux.relocations().end() <= file.len() as u64);
 }
+
+#[test]
+fn headers_of_another_size_are_of_no_kernel() {
+    let sound = vmlinux().build();
+    // e_ident, e_ehsize and e_phentsize.
+    for at in [0, 4, 5, 0x34, 0x36] {
+        let mut file = sound.clone();
+        file[at] ^= 1;
+        assert!(matches!(Vmlinux::read(&file), Err(Error::NotElf)), "{at:#x}");
+    }
+}
+
+#[test]
+fn a_kernel_has_up_to_64_segments_which_may_touch_and_be_empty() {
+    let with = |count: u64| {
+        let bytes = [1_u8];
+        let segments: Vec<_> =
+            (0..count).map(|number| (0x100_0000 + number * 16, &bytes[..], 16)).collect();
+        Vmlinux::read(&vmlinux().segments(&segments).build())
+    };
+    assert_eq!(with(64).unwrap().range(), GuestRange::constant(0x100_0000, 0x400));
+    assert!(matches!(with(65), Err(Error::Segments { found: 65 })));
+    let empty = vmlinux().segments(&[(0x100_0000, &[1; 32], 32), (0x900_0000, &[], 0)]).build();
+    assert_eq!(Vmlinux::read(&empty).unwrap().range(), GuestRange::constant(0x100_0000, 32));
+    let mut note = vmlinux().build();
+    // The second segment's p_type: PT_NOTE.
+    note[64 + 56] = 4;
+    assert_eq!(Vmlinux::read(&note).unwrap().range(), GuestRange::constant(0x100_0000, 0x1800));
+}

@@ -298,3 +298,6 @@ pub(super) fn tagged(tag: Tag, value: &[u8]) -> der::Result<Vec<u8>> {
     bytes.extend(value);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,3 +77,17 @@ fn split(rest: &[u8], at: usize) -> Result<(&[u8], &[u8]), Error> {
     }
     Ok((der, after))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_up_to_a_mib() {
+        let of = |len: u64| read(&vec![0; index(len)], FileRange::first(len)).unwrap_err();
+        assert!(matches!(of(1 << 20), Error::Entry { at: 0, .. }));
+        for len in [(1 << 20) + 1, (1 << 20) + 2] {
+            assert!(matches!(of(len), Error::TableTooLong { max: 0x10_0000, .. }), "{len:#x}");
+        }
+    }
+}

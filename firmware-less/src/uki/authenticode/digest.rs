@@ -176,3 +176,15 @@ impl fmt::Display for CheckSum {
         write!(f, "{:#010x}", self.found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carries_are_added_until_there_are_none() {
+        assert_eq!(folded(0xffff, 1), 0x1_0000);
+        assert_eq!(folded(0x1_0000, 0), 1);
+        assert_eq!(folded(0xffff_ffff, 0x200), 0xffff + 0x200);
+    }
+}

@@ -162,3 +162,6 @@ fn rsa_bits(key: &[u8]) -> Result<(), KeyError> {
         Err(_) => Err(KeyError::Kind),
     }
 }
+
+#[cfg(test)]
+mod tests;

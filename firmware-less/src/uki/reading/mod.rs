@@ -152,7 +152,7 @@ impl Serialize for Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::uki::Name;
+    use crate::uki::{Error, Name, RawName};
 
     #[test]
     fn every_reading_has_a_name_and_a_title_of_its_own() {
@@ -186,11 +186,44 @@ mod tests {
     #[test]
     fn every_rule_is_a_sentence_with_a_source() {
         for reading in Reading::ALL {
+            assert!(reading.rules().all().len() >= 2, "{reading}");
             for rule in reading.rules().all() {
                 let Rule { text, source } = rule;
                 assert!(!text.is_empty() && !text.ends_with('.'), "{reading}: {text}");
                 assert!(!source.is_empty(), "{reading}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_headers_says_which_check_found_it() {
+        let section = RawName(*b".linux\0x");
+        let (first, second) = (section, section);
+        let (first_end, second_start) = (2, 1);
+        for (error, check) in [
+            (Error::Subsystem { found: 1, wanted: 10 }, Check::Subsystem),
+            (Error::HeadersCut { size_of_headers: 1, table_end: 2 }, Check::TableInHeaders),
+            (
+                Error::WithinHeaders { section, pointer: 1, size_of_headers: 2 },
+                Check::SectionsPastHeaders,
+            ),
+            (Error::PastEndOfFile { section, end: 2, file_len: 1 }, Check::SectionsInFile),
+            (Error::BytesAfterName { name: Name::Linux, raw: section }, Check::NamePadding),
+            (
+                Error::VirtualSize { section, virtual_size: 2, size_of_raw_data: 1 },
+                Check::VirtualSize,
+            ),
+            (Error::Unaligned { section, pointer: 1, file_alignment: 2 }, Check::Alignment),
+            (Error::PastImage { section, end: 2, size_of_image: 1 }, Check::InImage),
+            (Error::Duplicate { section: Name::Linux, first: 0, second: 1 }, Check::Singletons),
+            (Error::OverlapInFile { first, first_end, second, second_start }, Check::OverlapInFile),
+            (
+                Error::OverlapInMemory { first, first_end, second, second_start },
+                Check::OverlapInMemory,
+            ),
+        ] {
+            assert_eq!(Check::of(&error), Some(check), "{error}");
+        }
+        assert_eq!(Check::of(&Error::EmptyLinux), None);
     }
 }

@@ -1,11 +1,15 @@
 //! Deny lists in their forms, and what is no list.
 
 use firmware_less::{
-    testing::signing::Signatory,
-    uki::authenticode::{Denied, Hash},
+    testing::signing::{Signatory, signed},
+    uki::authenticode::{Denied, Hash, SbatLevel, Trust},
 };
 
-use super::trust::{SHA256, X509, list};
+use super::{
+    image, trust,
+    trust::{SHA256, X509, X509_SHA256, list},
+    verify,
+};
 
 /// `EFI_CERT_TYPE_PKCS7_GUID`.
 const PKCS7: [u8; 16] = [
@@ -76,4 +80,53 @@ fn an_update_that_is_cut_within_its_header_is_refused() {
         assert!(error.contains("past the end of the file"), "{error}");
     }
     assert!(Denied::parse(&update(24)).unwrap().images.is_empty());
+}
+
+#[test]
+fn an_entry_is_longer_than_its_owner_and_its_size_divides_the_list() {
+    for size in [16_u8, 47] {
+        let mut entries = list(SHA256, &[1; 32]);
+        entries[24] = size;
+        let error = Denied::parse(&entries).unwrap_err().to_string();
+        assert!(error.ends_with("has a size that its entries' size does not divide"), "{size}");
+    }
+}
+
+#[test]
+fn lists_are_added_to_each_other() {
+    let mut both = Denied::parse(&list(SHA256, &[1; 32])).unwrap();
+    both.extend(Denied::parse(&list(SHA256, &[2; 32])).unwrap());
+    both.extend(Denied::parse(Signatory::root("somebody").pem().as_bytes()).unwrap());
+    both.extend(Denied::parse(&list(X509_SHA256, &[3; 48])).unwrap());
+    assert_eq!(both.images, [(Hash::Sha256, vec![1; 32]), (Hash::Sha256, vec![2; 32])]);
+    assert_eq!((both.certificates.len(), both.digests.len()), (1, 1));
+}
+
+#[test]
+fn a_digest_of_another_certificate_denies_nothing() {
+    let root = Signatory::root("root");
+    let file = signed(&image().build(), &root, &[]);
+    let denied = Denied::parse(&list(X509_SHA256, &[3; 48])).unwrap();
+    assert!(verify(&Trust { denied, ..trust(&root) }, &file).is_ok());
+}
+
+#[test]
+fn only_digests_of_images_can_be_allowed() {
+    for list in [list(X509_SHA256, &[3; 48]), Signatory::root("root").pem().into_bytes()] {
+        let error = Trust::default().allow(&list).unwrap_err().to_string();
+        assert!(error.ends_with("has other entries than images' digests"), "{error}");
+    }
+}
+
+#[test]
+fn a_generation_that_is_too_old_is_told_with_the_one_that_is_wanted() {
+    let root = Signatory::root("root");
+    let level = b"sbat,1,2024010900\nother.test,9\nstub.test,3\nstub.test,4\n";
+    let sbat_level = Some(SbatLevel::parse(level).unwrap());
+    let file = signed(&image().build(), &root, &[]);
+    let error = verify(&Trust { sbat_level, ..trust(&root) }, &file).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "section .sbat: stub.test has generation 3, the SbatLevel wants 4"
+    );
 }

@@ -13,7 +13,7 @@ use firmware_less::{
     },
 };
 
-fn image() -> Image {
+pub(super) fn image() -> Image {
     uki()
         .section(".sbat", "sbat,1,SBAT Version,sbat,1,url\nstub.test,3,Test,stub,1,url\n")
         .section(".cmdline", "quiet")
@@ -21,11 +21,11 @@ fn image() -> Image {
         .section(".initrd", [0x5a; 3000])
 }
 
-fn trust(signatory: &Signatory) -> Trust {
+pub(super) fn trust(signatory: &Signatory) -> Trust {
     let certificates = Certificate::load(signatory.der()).unwrap();
     Trust { certificates, ..Trust::default() }
 }
 
-fn verify(trust: &Trust, file: &[u8]) -> Result<Verified, Error> {
+pub(super) fn verify(trust: &Trust, file: &[u8]) -> Result<Verified, Error> {
     trust.verify(file, &Headers::read(file).unwrap())
 }
