@@ -14,7 +14,7 @@ use crate::{
     testing::{bzimage, vmlinux},
     uki::{
         Handed,
-        handed::{InitrdOrigin, InitrdPart},
+        handed::{InitrdOrigin, InitrdPart, TEXT_MAX},
     },
 };
 
@@ -89,7 +89,8 @@ fn handed(input: &mut Input<'_>) -> Handed {
         kernel: FileSlice { file: FileId::UKI, range: FileRange::EMPTY },
         initrd,
         cmdline: input.bytes().to_vec(),
-        cmdline_padding: input.number(),
+        // Of a section no more is read than that.
+        cmdline_padding: input.number() % u64::from(TEXT_MAX),
         notes: Vec::new(),
     }
 }
