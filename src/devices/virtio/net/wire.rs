@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use vm_memory::VolatileSlice;
+use vm_memory::{VolatileSlice, WriteVolatile as _};
 
 /// The header of a frame: whom it is for, whom it is from, and what it holds. IEEE 802.3.
 pub const FRAME_MIN: usize = 14;
@@ -50,13 +50,10 @@ pub(super) fn gather(frame: &[VolatileSlice<'_>], to: &mut Vec<u8>) -> bool {
     if !(FRAME_MIN..=FRAME_MAX).contains(&len) {
         return false;
     }
-    let start = to.len();
-    to.resize(start.saturating_add(len), 0);
-    let mut room = to.get_mut(start..).unwrap_or_default();
+    to.reserve(len);
     for slice in frame {
-        let (now, later) = room.split_at_mut(slice.len().min(room.len()));
-        slice.copy_to(now);
-        room = later;
+        // Nothing is made zero before: that was three quarters of all that a card executes.
+        let Ok(_all) = to.write_volatile(slice) else { return false };
     }
     true
 }
