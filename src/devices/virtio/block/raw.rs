@@ -1,6 +1,6 @@
 //! A disk that is a file, byte for byte.
 
-use std::{fs::File, io};
+use std::{borrow::Cow, fs::File, io};
 
 use rustix::{
     fs::{FallocateFlags, fallocate},
@@ -8,7 +8,7 @@ use rustix::{
 };
 use vm_memory::VolatileSlice;
 
-use super::{storage::Storage, storage::total};
+use super::storage::{Storage, split, total};
 use crate::engine::kvm;
 
 /// How many zeros are written at a time where the file system knows no better.
@@ -88,9 +88,11 @@ fn whole(
     transfer: impl Fn(u64, &[VolatileSlice<'_>]) -> io::Result<usize>,
 ) -> io::Result<()> {
     let len = total(slices);
-    let mut done = 0;
+    let (mut done, mut rest) = (0, Cow::Borrowed(slices));
     while done < len {
-        let (_, rest) = super::storage::split(slices, done);
+        if done > 0 {
+            rest = Cow::Owned(split(slices, done).1);
+        }
         match transfer(offset.saturating_add(done), &rest) {
             // The file is shorter than it was.
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
