@@ -18,6 +18,8 @@ mod bench;
 mod boot;
 /// The command line: options, messages, exit statuses.
 mod cli;
+/// A host whose clock jumps.
+mod clock;
 /// `ukivm bench --count`, to the instruction.
 mod count;
 /// Credentials, and options that are some.
