@@ -30,7 +30,7 @@ pub struct Registers {
 
 /// A segment register with its hidden part. Intel SDM vol. 3A, 3.4.5.
 #[expect(clippy::struct_excessive_bools, reason = "they are the descriptor's bits")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Segment {
     /// The selector that software sees.
     pub selector: u16,
@@ -247,31 +247,20 @@ impl fmt::Display for Segment {
 mod tests {
     use super::*;
 
-    const NONE: Segment = Segment {
-        selector: 0,
-        base: 0,
-        limit: 0,
-        kind: 0,
-        code_or_data: false,
-        long: false,
-        default_32: false,
-        granular: false,
-        usable: false,
-    };
-
     #[test]
     fn each_field_of_a_segment_has_its_bits_of_the_descriptor() {
-        assert_eq!(NONE.descriptor(), 0);
+        let none = Segment::default();
+        assert_eq!(none.descriptor(), 0);
         for (segment, descriptor) in [
-            (Segment { base: 0x8765_4321, ..NONE }, 0x8700_0065_4321_0000),
-            (Segment { limit: 0xa_bcde, ..NONE }, 0x000a_0000_0000_bcde),
-            (Segment { limit: 0xabc_dfff, granular: true, ..NONE }, 0x0080_0000_0000_abcd),
-            (Segment { limit: 0xffff_ffff, granular: true, ..NONE }, 0x008f_0000_0000_ffff),
-            (Segment { kind: 0x1b, ..NONE }, 0xb << 40),
-            (Segment { code_or_data: true, ..NONE }, 1 << 44),
-            (Segment { usable: true, ..NONE }, 1 << 47),
-            (Segment { long: true, ..NONE }, 1 << 53),
-            (Segment { default_32: true, ..NONE }, 1 << 54),
+            (Segment { base: 0x8765_4321, ..none }, 0x8700_0065_4321_0000),
+            (Segment { limit: 0xa_bcde, ..none }, 0x000a_0000_0000_bcde),
+            (Segment { limit: 0xabc_dfff, granular: true, ..none }, 0x0080_0000_0000_abcd),
+            (Segment { limit: 0xffff_ffff, granular: true, ..none }, 0x008f_0000_0000_ffff),
+            (Segment { kind: 0x1b, ..none }, 0xb << 40),
+            (Segment { code_or_data: true, ..none }, 1 << 44),
+            (Segment { usable: true, ..none }, 1 << 47),
+            (Segment { long: true, ..none }, 1 << 53),
+            (Segment { default_32: true, ..none }, 1 << 54),
         ] {
             assert_eq!(segment.descriptor(), descriptor, "{segment:?}");
         }

@@ -237,17 +237,7 @@ mod tests {
 
     /// A state that nothing looks at.
     fn cpu() -> CpuState {
-        let none = Segment {
-            selector: 0,
-            base: 0,
-            limit: 0,
-            kind: 0,
-            code_or_data: false,
-            long: false,
-            default_32: false,
-            granular: false,
-            usable: false,
-        };
+        let none = Segment::default();
         CpuState {
             registers: Registers::default(),
             cs: none,
