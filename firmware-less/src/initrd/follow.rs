@@ -130,10 +130,11 @@ pub(super) fn congruent(free: u64, at: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
-    use crate::testing::cpio::{archive, record};
+    use crate::testing::{
+        Counted,
+        cpio::{archive, record},
+    };
 
     fn next(bytes: &[u8]) -> Next {
         follow(bytes, 0, Before::Archive).unwrap()
@@ -200,19 +201,9 @@ mod tests {
 
     #[test]
     fn a_record_with_a_short_name_takes_one_read() {
-        struct Counted(Vec<u8>, Cell<u32>);
-        impl ReadAt for Counted {
-            fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-                self.1.set(self.1.get() + 1);
-                self.0.read_exact_at(offset, buf)
-            }
-            fn len(&self) -> u64 {
-                self.0.len() as u64
-            }
-        }
-        let short = Counted(archive(&[("a/name/of/some/length", b"x"), ("b", b"")]), Cell::new(0));
+        let short = Counted::new(archive(&[("a/name/of/some/length", b"x"), ("b", b"")]));
         assert_eq!(follow(&short, 0, Before::Archive).unwrap(), Next::End);
         // And one for the byte that the archive begins with.
-        assert_eq!(short.1.get(), 3 + 1);
+        assert_eq!(short.reads(), 3 + 1);
     }
 }

@@ -11,6 +11,7 @@
 )]
 
 mod bzimage;
+mod counted;
 pub mod cpio;
 pub mod fuzz;
 mod image;
@@ -23,6 +24,7 @@ mod soundness;
 mod vmlinux;
 
 pub use bzimage::{BzImage, bzimage};
+pub use counted::Counted;
 pub use image::{Image, PeHeader, uki};
 pub use random::Random;
 pub use soundness::{

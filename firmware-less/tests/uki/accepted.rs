@@ -1,35 +1,10 @@
 //! What real tools write, or nobody reads differently, and so is accepted.
 
-use std::{cell::Cell, io};
-
 use firmware_less::{
     range::FileRange,
-    read_at::ReadAt,
-    testing::{bzimage, uki},
+    testing::{Counted, bzimage, uki},
     uki::{Name, Uki},
 };
-
-/// A file that is mostly a hole, and counts what is read of it.
-struct Sparse {
-    start: Vec<u8>,
-    len: u64,
-    read: Cell<u64>,
-}
-
-impl ReadAt for Sparse {
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        assert!(offset + buf.len() as u64 <= self.len, "a read past the end");
-        self.read.set(self.read.get() + buf.len() as u64);
-        let start = usize::try_from(offset).unwrap().min(self.start.len());
-        let there = self.start[start..].iter().copied().chain(std::iter::repeat(0));
-        buf.iter_mut().zip(there).for_each(|(to, from)| *to = from);
-        Ok(())
-    }
-
-    fn len(&self) -> u64 {
-        self.len
-    }
-}
 
 fn sections(image: &firmware_less::testing::Image) -> Vec<(String, FileRange)> {
     let uki = Uki::read(&image.build()).unwrap();
@@ -47,18 +22,18 @@ fn only_the_headers_of_a_large_image_are_read() {
         section.size_of_raw_data = 200 << 20;
     });
     let start = image.header(|header| header.size_of_image = 256 << 20).build();
-    let file = Sparse { start, len: 201 << 20, read: Cell::new(0) };
+    let file = Counted::sparse(start, 201 << 20);
     let uki = Uki::read(&file).unwrap();
     assert_eq!(uki.base().entry(Name::Initrd).unwrap().range(), range(0x400, 200 << 20));
-    assert!(file.read.get() <= 4096, "{} bytes read", file.read.get());
+    assert!(file.bytes_read() <= 4096, "{} bytes read", file.bytes_read());
 }
 
 #[test]
 fn headers_past_the_first_page_are_read_by_themselves() {
     let start = uki().pe_header_at(0x10_0000).section(".linux", "kernel").build();
-    let file = Sparse { len: start.len() as u64, start, read: Cell::new(0) };
+    let file = Counted::new(start);
     assert!(Uki::read(&file).is_ok());
-    assert!(file.read.get() <= 4096 + 512, "{} bytes read", file.read.get());
+    assert!(file.bytes_read() <= 4096 + 512, "{} bytes read", file.bytes_read());
 }
 
 #[test]

@@ -1,14 +1,11 @@
 //! What is exactly as long, as high or as many as it may be, and what is one more.
 
-use std::{cell::Cell, io};
-
 use firmware_less::{
     kernel::{Error, Kernel},
     plan::FileId,
     range::FileRange,
-    read_at::ReadAt,
     testing::{
-        BzImage, Image, bzimage, rsa,
+        BzImage, Counted, Image, bzimage, rsa,
         signing::{Pkcs7, Signatory, signed, with_entries},
         uki,
     },
@@ -71,30 +68,12 @@ fn headers_may_end_where_the_file_does() {
     );
 }
 
-/// A file of NULs behind its beginning: that, its length, and how often it was read.
-struct Sparse(Vec<u8>, u64, Cell<u32>);
-
-impl ReadAt for Sparse {
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.2.set(self.2.get() + 1);
-        let beginning = self.0.iter().skip(usize::try_from(offset).unwrap());
-        for (to, from) in buf.iter_mut().zip(beginning.chain(std::iter::repeat(&0))) {
-            *to = *from;
-        }
-        Ok(())
-    }
-
-    fn len(&self) -> u64 {
-        self.1
-    }
-}
-
 #[test]
 fn a_file_may_have_as_many_bytes_as_its_offsets_reach() {
     let beginning = uki().section(".linux", bzimage().build()).build();
-    assert!(Uki::read(&Sparse(beginning.clone(), 1 << 32, Cell::new(0))).is_ok());
+    assert!(Uki::read(&Counted::sparse(beginning.clone(), 1 << 32)).is_ok());
     assert_eq!(
-        Uki::read(&Sparse(beginning, (1 << 32) + 1, Cell::new(0))).unwrap_err().to_string(),
+        Uki::read(&Counted::sparse(beginning, (1 << 32) + 1)).unwrap_err().to_string(),
         "the file has 0x100000001 bytes, a PE file's offsets reach only 0x100000000"
     );
 }
@@ -105,12 +84,10 @@ fn a_table_of_a_thousand_sections_takes_one_read() {
     for _ in 1..1000 {
         image = image.section(".more", "");
     }
-    let beginning = image.build();
-    let len = beginning.len() as u64;
-    let file = Sparse(beginning, len, Cell::new(0));
+    let file = Counted::new(image.build());
     assert_eq!(Headers::read(&file).unwrap().sections.len(), 1000);
     // The first 4096 bytes, and the table.
-    assert_eq!(file.2.get(), 2);
+    assert_eq!(file.reads(), 2);
 }
 
 #[test]

@@ -1,32 +1,12 @@
 //! The table of verdicts over a file.
 
-use std::{cell::Cell, io};
-
 use firmware_less::{
     acceptance::{accepting, verdicts},
-    read_at::ReadAt,
-    testing::{bzimage, uki},
+    testing::{Counted, bzimage, uki},
     uki::{Reading, handed::Choice},
 };
 
 use super::whole;
-
-/// A file that counts what is read of it.
-struct Counted {
-    bytes: Vec<u8>,
-    read: Cell<usize>,
-}
-
-impl ReadAt for Counted {
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.read.set(self.read.get() + buf.len());
-        self.bytes.read_exact_at(offset, buf)
-    }
-
-    fn len(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-}
 
 #[test]
 fn every_reading_has_its_row() {
@@ -77,8 +57,8 @@ fn nothing_long_is_read() {
         .section(".cmdline", "quiet")
         .section(".linux", bzimage().protected_mode(vec![1; 1 << 20]).build())
         .section(".initrd", vec![2; 4 << 20]);
-    let file = Counted { bytes: image.build(), read: Cell::new(0) };
+    let file = Counted::new(image.build());
     let rows = verdicts(&file, &Choice::default()).unwrap();
     assert!(rows.iter().all(|(_, verdict)| verdict.is_ok()));
-    assert!(file.read.get() < 64 << 10, "{} bytes", file.read.get());
+    assert!(file.bytes_read() < 64 << 10, "{} bytes", file.bytes_read());
 }
