@@ -159,11 +159,6 @@ impl Job {
         self.sealed(self.plan_entering(None, machine, with_digest)?)
     }
 
-    /// The same to be run: whoever loads it computes the digest.
-    pub fn plan_to_load(&self, machine: &Machine, with_digest: bool) -> Result<Planned, Error> {
-        self.plan_entering(None, machine, with_digest)
-    }
-
     /// The same with a guest of ours in the kernel's place.
     pub fn plan_guest(
         &self,
@@ -172,6 +167,11 @@ impl Job {
         with_digest: bool,
     ) -> Result<Planned, Error> {
         self.sealed(self.plan_entering(Some(code), machine, with_digest)?)
+    }
+
+    /// The plan to be run: whoever loads it computes the digest that is wanted.
+    pub fn plan_to_load(&self, machine: &Machine, with_digest: bool) -> Result<Planned, Error> {
+        self.plan_entering(None, machine, with_digest)
     }
 
     fn sealed(&self, planned: Planned) -> Result<Planned, Error> {
