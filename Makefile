@@ -80,7 +80,7 @@ bench: ## Measure: the start of a boot, and planning (benches/README.md)
 fuzz: ## Fuzz every parser and device, ten million runs or ten minutes each (tests/fuzz/README.md)
 	@tests/fuzz/run
 
-coverage: ## Count the lines that tests reach, hold them to .ci/coverage.floor
+coverage: setup ## Count the lines that tests reach, hold them to .ci/coverage.floor
 	@.ci/coverage --whole
 
 mutants: ## Change firmware-less in every way that its tests should notice (needs cargo-mutants; hours)
