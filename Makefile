@@ -56,7 +56,7 @@ demo: setup build ## Boot a real UKI to a greeting from its initrd
 	@images/build demo
 	$(UKIVM) run target/images/demo.efi
 
-test: setup ## Run all tests but the long ones, 15 minutes on two cores
+test: setup ## Run all tests but the long ones: 15 to 25 minutes on two cores
 	@tests/run
 
 test-all: setup ## Run all tests, the whole matrix of kernels too
