@@ -12,11 +12,11 @@ die() {
     exit "${3-1}"
 }
 
-# want PROGRAM...: each is there, or the build ends with the way to get it.
+# want PROGRAM...: each is there, or the build ends with the way to get it, $hint if that is set.
 want() {
     local program
     for program in "$@"; do
         command -v "$program" >/dev/null ||
-            die "$program is not installed" "images/deps installs all that the recipes need"
+            die "$program is not installed" "${hint:-images/deps installs all that the recipes need}"
     done
 }

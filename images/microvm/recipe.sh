@@ -17,8 +17,10 @@ build_microvm() {
 # microvm_kernel LOCK FOLDER
 microvm_kernel() {
     local lock=$1 folder=$2 source=$work/linux
+    # Not of images/deps: nothing else is compiled.
+    local hint='apt-get install gcc make flex bison bc libelf-dev'
     want gcc make flex bison bc
-    [ -f /usr/include/libelf.h ] || die "libelf's headers are missing" "apt-get install libelf-dev"
+    [ -f /usr/include/libelf.h ] || die "libelf's headers are missing" "$hint"
     rm -rf "$work/package" "$source"
     unpack_packages "$microvm_suite" "$lock" "$work/package"
     mkdir "$source"
