@@ -17,7 +17,7 @@ build_microvm() {
 # microvm_kernel LOCK FOLDER
 microvm_kernel() {
     local lock=$1 folder=$2 source=$work/linux
-    # Not of images/deps: nothing else is compiled.
+    # Not of images/deps: no other recipe compiles a kernel.
     local hint='apt-get install gcc make flex bison bc libelf-dev'
     want gcc make flex bison bc
     [ -f /usr/include/libelf.h ] || die "libelf's headers are missing" "$hint"
